@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Sourced by the scripts of this directory: where things are.
+#
+# $cache/K/ holds everything of kernel K (5.10 6.1 6.12 7.2) after "fetch K":
+#   release   its release name     vmlinuz   the image to boot
+#   headers   what to build with   root      the unpacked image package
+#   chroot    7.2 only: a sid system with the compiler that kernel wants
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck disable=SC2034 # for the scripts that source this
+qemu=$top/test/qemu
+# shellcheck disable=SC2034
+build=$top/build
+cache=${UREMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uremap}
+me=${0##*/}
+
+die() {
+	printf '%s: %s\n' "$me" "$*" >&2
+	exit 1
+}
+
+# lock FILE: one at a time, until this process ends
+lock() {
+	mkdir -p "$(dirname "$1")"
+	exec {lock_fd}>>"$1"
+	flock "$lock_fd"
+}
+
+# suite_of K: the Debian suite whose stock kernel K is
+suite_of() {
+	case $1 in
+	5.10) echo bullseye ;;
+	6.1 | 6.12) echo bookworm ;;
+	7.2) echo sid ;;
+	*) die "unknown kernel '$1' (known: 5.10 6.1 6.12 7.2)" ;;
+	esac
+}
+
+release_of() {
+	cat "$cache/$1/release"
+}
