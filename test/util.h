@@ -294,6 +294,7 @@ size_t count_populated(const void *start, size_t pages);
 #define KPF_KSM		(1ULL << 21)
 #define KPF_THP		(1ULL << 22)
 #define KPF_ZERO_PAGE	(1ULL << 24)
+#define KPF_MLOCKED	(1ULL << 33)
 
 /* Of the present page at @addr; skips the test without the privilege. */
 uint64_t page_pfn(const void *addr);
