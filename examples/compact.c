@@ -766,7 +766,7 @@ static unsigned long mutator_ops(void)
 
 static void hung(int signal)
 {
-	die("no progress for %d seconds: a wake-up was lost", PATIENCE);
+	die("no progress for %d seconds: a mutator sleeps in a fault", PATIENCE);
 }
 
 /* Show how it goes until all is placed, and keep the alarm from going off. */
@@ -949,7 +949,7 @@ int main(int argc, char **argv)
 	uint64_t features;
 
 	page = sysconf(_SC_PAGESIZE);
-	tty = isatty(STDOUT_FILENO);
+	tty = isatty(STDOUT_FILENO) && strcmp(getenv("TERM") ?: "dumb", "dumb");
 	setlinebuf(stdout);
 	signal(SIGALRM, hung);
 	parse(argc, argv);
