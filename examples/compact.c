@@ -772,24 +772,25 @@ static void hung(int signal)
 /* Show how it goes until all is placed, and keep the alarm from going off. */
 static void watch(void)
 {
+	uint64_t next = now(), interval = tty ? 100000000 : 1000000000;
 	unsigned long work, before = 0;
 	bool done;
 
-	for (unsigned int tick = 1; ; tick++) {
+	do {
+		usleep(2000);
 		done = gc.all_placed;
 		work = gc.moved + gc.copied + mutator_ops();
 		if (work != before)
 			alarm(PATIENCE);
 		before = work;
-		if (done || tick % (tty ? 50 : 500) == 0)
-			printf("%s  %3lu %%: %lu pages moved, %lu copied, %lu faults, %lu operations%s",
-			       tty ? "\r" : "", (gc.moved + gc.copied) * 100 / gc.nto, gc.moved,
-			       gc.copied, gc.faults, mutator_ops(), tty && !done ? "" : "\n");
-		if (done)
-			break;
+		if (!done && now() < next)
+			continue;
+		next = now() + interval;
+		printf("%s  %3lu %%: %lu pages moved, %lu copied, %lu faults, %lu operations%s",
+		       tty ? "\r" : "", (gc.moved + gc.copied) * 100 / gc.nto, gc.moved,
+		       gc.copied, gc.faults, mutator_ops(), tty && !done ? "" : "\n");
 		fflush(stdout);
-		usleep(2000);
-	}
+	} while (!done);
 }
 
 static void start(pthread_t *thread, void *(*fn)(void *), void *arg)
