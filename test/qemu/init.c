@@ -219,12 +219,15 @@ static void check_taint(bool *clean)
 	}
 }
 
-/* Each record is "prio,seq,time,flags;text", continuation lines follow. */
+/*
+ * Each record is "prio,seq,time,flags;text", continuation lines follow.  The
+ * test runner notes in the log which test it starts ("test: NAME").
+ */
 static void check_log(void)
 {
 	unsigned long seq, expect = 0;
 	bool clean = true;
-	char rec[8192], *text;
+	char rec[8192], test[64] = "", *text;
 	regex_t bad;
 	ssize_t n;
 	int fd;
@@ -247,8 +250,10 @@ static void check_log(void)
 			clean = false;
 		}
 		expect = seq + 1;
+		sscanf(text + 1, "test: %63s", test);
 		if (!regexec(&bad, text + 1, 0, NULL, 0)) {
-			fprintf(report, "log bad: %s\n", text + 1);
+			fprintf(report, "log bad: %s%s%s%s\n", text + 1,
+				*test ? " (during " : "", test, *test ? ")" : "");
 			clean = false;
 		}
 	}
