@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Version differences, in one place.
+ *
+ * Force-included before every source file.  Whatever differs between kernels
+ * is given here the name and the signature it has in the newest one, so that
+ * the rest of the module reads as if there were only that.  Newest first; each
+ * block names the change of the kernel it answers.  Facts that distributions
+ * backport are not found by version but by the compile probes in probe/, which
+ * define UREMAP_HAVE_*.
+ */
+#ifndef _UREMAP_COMPAT_H
+#define _UREMAP_COMPAT_H
+
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 10, 0)
+#error "uremap needs Linux 5.10 or later"
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+#error "uremap has not been checked against kernels after 7.2"
+#endif
+
+#include <linux/kconfig.h>
+
+#ifndef CONFIG_KPROBES
+#error "uremap needs CONFIG_KPROBES"
+#endif
+#ifndef CONFIG_KALLSYMS
+#error "uremap needs CONFIG_KALLSYMS"
+#endif
+#ifndef CONFIG_USERFAULTFD
+#error "uremap needs CONFIG_USERFAULTFD"
+#endif
+#ifndef CONFIG_HAVE_STATIC_CALL_INLINE
+#error "uremap needs inline static calls (x86-64)"
+#endif
+#ifdef CONFIG_PREEMPT_RT
+#error "uremap relies on page-table locks that disable preemption"
+#endif
+
+/* Before any header defines its own. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/mmu_notifier.h>
+#include <linux/page-flags.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/static_call.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
+
+#include "compat_folio.h"
+
+/*
+ * 7.0 "mm: use the softleaf_t type": entries of page tables that are not
+ * present are softleafs; before, swap entries with special types.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#include <linux/leafops.h>
+#else
+typedef swp_entry_t softleaf_t;
+#define softleaf_from_pte(pte)		pte_to_swp_entry(pte)
+#define softleaf_from_pmd(pmd)		pmd_to_swp_entry(pmd)
+#define softleaf_is_swap(entry)		(!non_swap_entry(entry))
+#define softleaf_is_migration(entry)	is_migration_entry(entry)
+#define softleaf_is_hwpoison(entry)	is_hwpoison_entry(entry)
+#define softleaf_is_device_private(entry) is_device_private_entry(entry)
+
+/* 5.14 "mm: device exclusive memory access" */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+#define softleaf_is_device_exclusive(entry) is_device_exclusive_entry(entry)
+#else
+static inline bool softleaf_is_device_exclusive(softleaf_t entry)
+{
+	return false;
+}
+#endif
+
+/* 5.19 "mm: introduce PTE_MARKER swap entry" */
+#ifdef PTE_MARKER_UFFD_WP
+#define softleaf_is_marker(entry)	is_pte_marker_entry(entry)
+#define softleaf_to_marker(entry)	pte_marker_get(entry)
+#else
+static inline bool softleaf_is_marker(softleaf_t entry)
+{
+	return false;
+}
+
+static inline unsigned long softleaf_to_marker(softleaf_t entry)
+{
+	return 0;
+}
+#endif
+
+static inline bool pmd_is_migration_entry(pmd_t pmd)
+{
+	return is_pmd_migration_entry(pmd);
+}
+#endif
+
+/* Marker kinds that came later (6.6, 6.13); no entry carries them before. */
+#ifndef PTE_MARKER_UFFD_WP
+#define PTE_MARKER_UFFD_WP	0
+#endif
+#ifndef PTE_MARKER_POISONED
+#define PTE_MARKER_POISONED	0
+#endif
+#ifndef PTE_MARKER_GUARD
+#define PTE_MARKER_GUARD	0
+#endif
+
+/* 6.18 "mm: introduce pgtable_supports_soft_dirty()" */
+#ifndef pgtable_supports_soft_dirty
+#define pgtable_supports_soft_dirty()	IS_ENABLED(CONFIG_MEM_SOFT_DIRTY)
+#endif
+
+/* 6.6 and 6.10, VMA kinds that older kernels cannot have. */
+#ifndef VM_SHADOW_STACK
+#define VM_SHADOW_STACK		VM_NONE
+#endif
+#ifndef VM_DROPPABLE
+#define VM_DROPPABLE		VM_NONE
+#endif
+
+/**
+ * uremap_pmd_is_table - does the entry point to a page table?
+ * @pmd: any value of a PMD entry
+ *
+ * Not through pmd_bad(), which needs the mask of memory encryption, data that
+ * is not exported.
+ *
+ * Context: any.
+ * Return: true if so; false if it is empty, huge, or no present entry.
+ */
+static inline bool uremap_pmd_is_table(pmd_t pmd)
+{
+	return pmd_present(pmd) && !pmd_trans_huge(pmd) && !pmd_leaf(pmd);
+}
+
+/*
+ * 6.5 "mm/pgtable: allow pte_offset_map[_lock]() to fail": the map functions
+ * vet the pmd.  Before it the caller did; a PTE table seen under the mmap lock
+ * then stays, because only holders of the write lock take tables away.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define pmdp_get_lockless(pmdp)		pmd_read_atomic(pmdp)
+
+static inline pte_t *pte_offset_map_rw_nolock(struct mm_struct *mm, pmd_t *pmd,
+					      unsigned long addr,
+					      pmd_t *pmdvalp, spinlock_t **ptlp)
+{
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+
+	*pmdvalp = pmdval;
+	if (unlikely(!uremap_pmd_is_table(pmdval)))
+		return NULL;
+	*ptlp = pte_lockptr(mm, &pmdval);
+	return pte_offset_map(&pmdval, addr);
+}
+
+/* 6.14 "mm: pgtable: introduce pte_offset_map_{ro|rw}_nolock()" */
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#define UREMAP_HAVE_PTE_OFFSET_MAP_NOLOCK
+
+static inline pte_t *pte_offset_map_rw_nolock(struct mm_struct *mm, pmd_t *pmd,
+					      unsigned long addr,
+					      pmd_t *pmdvalp, spinlock_t **ptlp)
+{
+	*pmdvalp = pmdp_get_lockless(pmd);
+	return pte_offset_map_nolock(mm, pmd, addr, ptlp);
+}
+#else
+#define UREMAP_HAVE_PTE_OFFSET_MAP_RW_NOLOCK
+#endif
+
+/* 6.2 "mm/mmu_notifier: remove unused mmu_notifier_range_update_to_read_only" */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void uremap_notifier_range_init(struct mmu_notifier_range *range,
+					      enum mmu_notifier_event event,
+					      unsigned int flags,
+					      struct mm_struct *mm,
+					      unsigned long start,
+					      unsigned long end)
+{
+	mmu_notifier_range_init(range, event, flags, NULL, mm, start, end);
+}
+#undef mmu_notifier_range_init
+#define mmu_notifier_range_init		uremap_notifier_range_init
+#define UREMAP_NOTIFIER_END_ONLY_END
+#endif
+
+/* 5.14 "mm: introduce vma_lookup()" */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 14, 0)
+static inline struct vm_area_struct *vma_lookup(struct mm_struct *mm,
+						unsigned long addr)
+{
+	struct vm_area_struct *vma = find_vma(mm, addr);
+
+	return vma && vma->vm_start <= addr ? vma : NULL;
+}
+#endif
+
+/*
+ * 6.19 "mm/rmap: always lock the folio": every rmap walk holds the folio lock,
+ * so the folio lock alone keeps walkers away.  From 6.8 ("mm/rmap: support move
+ * to different root anon_vma in folio_move_anon_rmap()") the walkers that do
+ * not hold it re-check folio->mapping under the anon_vma lock.  Before that
+ * they do not, and the old anon_vma has to outlive them (rule C13).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define UREMAP_RMAP_FOLIO_LOCK
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define UREMAP_RMAP_ANON_VMA_LOCK
+#else
+#define UREMAP_RMAP_ANON_VMA_HOLD
+#endif
+
+/* 6.2 "mm/uffd: always wr-protect pte in pte|pmd_mkuffd_wp()" */
+static inline pte_t uremap_pte_mkuffd_wp(pte_t pte)
+{
+	return pte_mkuffd_wp(pte_wrprotect(pte));
+}
+
+static inline pmd_t uremap_pmd_mkuffd_wp(pmd_t pmd)
+{
+	return pmd_mkuffd_wp(pmd_wrprotect(pmd));
+}
+
+/*
+ * 6.6 "mm: Rename arch pte_mkwrite()'s to pte_mkwrite_novma()": the plain name
+ * takes the VMA, for shadow stacks, which are never moved.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define pte_mkwrite_novma(pte)		pte_mkwrite(pte)
+#define pmd_mkwrite_novma(pmd)		pmd_mkwrite(pmd)
+#endif
+
+/* 6.19 moved anon_vma_prepare() to mm/internal.h */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+int __anon_vma_prepare(struct vm_area_struct *vma);
+
+static inline int anon_vma_prepare(struct vm_area_struct *vma)
+{
+	return likely(vma->anon_vma) ? 0 : __anon_vma_prepare(vma);
+}
+#endif
+
+#endif /* _UREMAP_COMPAT_H */

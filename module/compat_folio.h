@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Folios, for kernels that have pages only; and what became of their fields.
+ *
+ * Part of compat.h, which see.
+ */
+#ifndef _UREMAP_COMPAT_FOLIO_H
+#define _UREMAP_COMPAT_FOLIO_H
+
+/*
+ * 5.16 "mm: Introduce struct folio".  A folio is a page that is no tail page;
+ * everything below takes only such, so that the page functions do no more than
+ * their folio successors.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 16, 0)
+struct folio {
+	struct page page;
+};
+
+#define page_folio(p)		((struct folio *)compound_head(p))
+#define folio_page(folio, n)	(&(folio)->page + (n))
+#define folio_get(folio)	get_page(&(folio)->page)
+#define folio_put(folio)	put_page(&(folio)->page)
+#define folio_trylock(folio)	trylock_page(&(folio)->page)
+#define folio_unlock(folio)	unlock_page(&(folio)->page)
+#define folio_lock(folio)	lock_page(&(folio)->page)
+#define folio_lock_killable(folio) lock_page_killable(&(folio)->page)
+#define folio_test_large(folio)	PageHead(&(folio)->page)
+#define folio_test_anon(folio)	PageAnon(&(folio)->page)
+#define folio_test_ksm(folio)	PageKsm(&(folio)->page)
+#define folio_test_swapcache(folio) PageSwapCache(&(folio)->page)
+#define folio_test_hwpoison(folio) PageHWPoison(&(folio)->page)
+#define folio_test_swapbacked(folio) PageSwapBacked(&(folio)->page)
+#define folio_test_locked(folio) PageLocked(&(folio)->page)
+#define folio_ref_count(folio)	page_ref_count(&(folio)->page)
+#define folio_nr_pages(folio)	compound_nr(&(folio)->page)
+#define folio_maybe_dma_pinned(folio) page_maybe_dma_pinned(&(folio)->page)
+#endif
+
+/* 6.17 "mm: rename PAGE_MAPPING_* to FOLIO_MAPPING_*" */
+#ifndef FOLIO_MAPPING_ANON
+#define FOLIO_MAPPING_ANON	PAGE_MAPPING_ANON
+#define FOLIO_MAPPING_FLAGS	PAGE_MAPPING_FLAGS
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 16, 0)
+#define uremap_folio_mapping(folio)	READ_ONCE((folio)->page.mapping)
+#else
+#define uremap_folio_mapping(folio)	READ_ONCE((folio)->mapping)
+#endif
+
+/**
+ * uremap_folio_test_anon - is this ordinary anonymous memory?
+ * @folio: any folio
+ *
+ * Context: any.
+ * Return: true if anonymous and not KSM's, whose mapping is no anon_vma.
+ */
+static inline bool uremap_folio_test_anon(struct folio *folio)
+{
+	return ((unsigned long)uremap_folio_mapping(folio) &
+		FOLIO_MAPPING_FLAGS) == FOLIO_MAPPING_ANON;
+}
+
+/**
+ * uremap_folio_anon_vma - the anon_vma a folio's rmap starts from
+ * @folio: a folio for which uremap_folio_test_anon() is true
+ *
+ * Context: stable under the folio lock.
+ * Return: the anon_vma.
+ */
+static inline struct anon_vma *uremap_folio_anon_vma(struct folio *folio)
+{
+	return (void *)uremap_folio_mapping(folio) - FOLIO_MAPPING_ANON;
+}
+
+/**
+ * uremap_folio_set_anon_rmap - let a folio be found at another address
+ * @folio:    locked, mapped nowhere at the moment
+ * @anon_vma: of the VMA it goes to
+ * @index:    linear page index of its first page there
+ *
+ * folio_referenced() reads the mapping without the folio lock before 6.19 and
+ * takes the pointer and its flag apart, so both are stored at once: what
+ * folio_move_anon_rmap() of mm/rmap.c does and says.
+ *
+ * Context: folio lock held.
+ */
+static inline void uremap_folio_set_anon_rmap(struct folio *folio,
+					      struct anon_vma *anon_vma,
+					      pgoff_t index)
+{
+	void *mapping = (void *)anon_vma + FOLIO_MAPPING_ANON;
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 16, 0)
+	WRITE_ONCE(folio->page.mapping, mapping);
+	folio->page.index = index;
+#else
+	WRITE_ONCE(folio->mapping, mapping);
+	folio->index = index;
+#endif
+}
+
+/**
+ * uremap_page_exclusive - does the page belong to this address space alone?
+ * @page: the very page the entry maps, not its folio's head
+ * @pte:  the present entry
+ *
+ * Since 5.19 PG_anon_exclusive says so, for each page of a large folio by
+ * itself.  Before it a writable entry does: the write bit is only ever set by
+ * a fresh allocation, a copy or a reuse, and fork clears it (rule D1).  What
+ * is read-only may be exclusive too, but nothing short of a write fault tells.
+ *
+ * Context: page-table lock held, folio lock held.
+ * Return: true if no other address space, nor a swap entry, shares it.
+ */
+static inline bool uremap_page_exclusive(struct page *page, pte_t pte)
+{
+#ifdef UREMAP_HAVE_ANON_EXCLUSIVE
+	return PageAnonExclusive(page);
+#else
+	return pte_write(pte);
+#endif
+}
+
+#endif /* _UREMAP_COMPAT_FOLIO_H */

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Contexts: what an open file of the device stands for.
+ *
+ * A context is bound to the address space of its opener for good.  It keeps
+ * the mm_struct (mm_count), not the address space (mm_users): an open file
+ * must not keep the memory of a process that has ended.
+ */
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "uremap.h"
+
+/**
+ * uremap_ctx_create - a context bound to an address space
+ * @mm: the address space, in use by the caller
+ *
+ * Context: may sleep.
+ * Return: the context, with nothing registered, or NULL without memory.
+ */
+struct uremap_ctx *uremap_ctx_create(struct mm_struct *mm)
+{
+	struct uremap_ctx *ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+
+	if (!ctx)
+		return NULL;
+	mmgrab(mm);
+	ctx->mm = mm;
+	init_rwsem(&ctx->lock);
+	spin_lock_init(&ctx->hold_lock);
+	ctx->src.root = RB_ROOT;
+	ctx->dst.root = RB_ROOT;
+	return ctx;
+}
+
+/**
+ * uremap_ctx_destroy - undo uremap_ctx_create()
+ * @ctx: context nobody else uses any more
+ *
+ * Context: may sleep.
+ */
+void uremap_ctx_destroy(struct uremap_ctx *ctx)
+{
+	uremap_rmap_let_go(ctx);
+	uremap_set_clear(&ctx->src);
+	uremap_set_clear(&ctx->dst);
+	mmdrop(ctx->mm);
+	kfree(ctx);
+}
+
+/**
+ * uremap_ctx_check_mm - may the caller act through this context?
+ * @ctx: any context
+ *
+ * A file that was inherited or passed on still means its opener's memory.
+ *
+ * Context: any process context.
+ * Return: 0 if the caller runs in the opener's address space; -ESRCH if that
+ *	is gone (the opener ended or has called execve()), -EINVAL if the caller
+ *	is another process, as UFFDIO_MOVE has it.
+ */
+int uremap_ctx_check_mm(struct uremap_ctx *ctx)
+{
+	if (likely(current->mm == ctx->mm))
+		return 0;
+	return atomic_read(&ctx->mm->mm_users) ? -EINVAL : -ESRCH;
+}
+
+/**
+ * uremap_ctx_show - lines of /proc/PID/fdinfo/FD
+ * @ctx: any context
+ * @m:   where to
+ *
+ * Context: may sleep.
+ */
+void uremap_ctx_show(struct uremap_ctx *ctx, struct seq_file *m)
+{
+	unsigned int nr_ranges;
+
+	down_read(&ctx->lock);
+	nr_ranges = ctx->nr_ranges;
+	up_read(&ctx->lock);
+	seq_printf(m, "uremap-ranges:\t%u\n", nr_ranges);
+}

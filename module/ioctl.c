@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ioctl dispatch: sizes, reserved fields, and the way in and out of user space.
+ *
+ * The number of an ioctl selects it, the size in the command is the caller's.
+ * All user memory is read before the first lock and written after the last.
+ */
+#include <linux/build_bug.h>
+#include <linux/fs.h>
+#include <linux/uaccess.h>
+
+#include "uremap.h"
+
+union uremap_arg {
+	struct uremap_info info;
+	struct uremap_range range;
+	struct uremap_move move;
+};
+
+static_assert(sizeof(struct uremap_info) == 56);
+static_assert(offsetof(struct uremap_info, features) == 8);
+static_assert(offsetof(struct uremap_info, va_end) == 32);
+static_assert(offsetof(struct uremap_info, max_segments) == 52);
+static_assert(sizeof(struct uremap_range) == 32);
+static_assert(offsetof(struct uremap_range, reserved) == 24);
+static_assert(sizeof(struct uremap_move) == 96);
+static_assert(offsetof(struct uremap_move, move) == 32);
+static_assert(offsetof(struct uremap_move, reason) == 72);
+static_assert(offsetof(struct uremap_move, reserved) == 80);
+
+struct uremap_ioctl {
+	unsigned int cmd;
+	size_t min_size;
+	bool any_mm;
+	long (*fn)(struct uremap_ctx *ctx, union uremap_arg *arg);
+};
+
+static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg);
+static long uremap_ioctl_register(struct uremap_ctx *ctx,
+				  union uremap_arg *arg);
+static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
+				    union uremap_arg *arg);
+static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg);
+
+/* Sizes of the first release: what is shorter has never existed. */
+static const struct uremap_ioctl uremap_ioctls[] = {
+	{ UREMAP_IOC_INFO, 56, true, uremap_ioctl_info },
+	{ UREMAP_IOC_REGISTER, 32, false, uremap_ioctl_register },
+	{ UREMAP_IOC_UNREGISTER, 32, false, uremap_ioctl_unregister },
+	{ UREMAP_IOC_MOVE, 96, false, uremap_ioctl_move },
+};
+
+static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg)
+{
+	struct uremap_info *info = &arg->info;
+	unsigned int i;
+
+	if (info->reserved)
+		return -EINVAL;
+
+	*info = (struct uremap_info) {
+		.abi = UREMAP_ABI_VERSION,
+		.features = UREMAP_FEATURES,
+		.modes = UREMAP_MODES,
+		.va_end = ctx->mm->task_size,
+		.page_size = PAGE_SIZE,
+		.huge_size = PMD_SIZE,
+		.max_ranges = UREMAP_MAX_RANGES,
+	};
+	for (i = 0; i < ARRAY_SIZE(uremap_ioctls); i++)
+		info->ioctls |= 1ULL << _IOC_NR(uremap_ioctls[i].cmd);
+	return 0;
+}
+
+static int uremap_check_range_arg(struct uremap_ctx *ctx,
+				  const struct uremap_range *range)
+{
+	if (range->reserved || !range->rights ||
+	    range->rights & ~(UREMAP_RANGE_SRC | UREMAP_RANGE_DST))
+		return -EINVAL;
+	return uremap_range_check(ctx->mm, range->start, range->len);
+}
+
+static long uremap_ioctl_register(struct uremap_ctx *ctx,
+				  union uremap_arg *arg)
+{
+	struct uremap_range *range = &arg->range;
+	int err = uremap_check_range_arg(ctx, range);
+
+	if (err)
+		return err;
+	return uremap_register(ctx, range->start, range->start + range->len,
+			       range->rights);
+}
+
+static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
+				    union uremap_arg *arg)
+{
+	struct uremap_range *range = &arg->range;
+	int err = uremap_check_range_arg(ctx, range);
+
+	if (err)
+		return err;
+	return uremap_unregister(ctx, range->start, range->start + range->len,
+				 range->rights);
+}
+
+/* What uffdio_move.move and the return value of UFFDIO_MOVE say. */
+static long uremap_move_report(struct uremap_move *move,
+			       const struct uremap_mv *mv)
+{
+	move->move = mv->done ? (s64)mv->done : mv->err;
+	move->moved = mv->moved;
+	move->holes = mv->holes;
+	move->healed = mv->healed;
+	move->stop = mv->stop;
+	move->reason = mv->reason;
+	move->error = -mv->err;
+
+	if (!mv->err)
+		return 0;
+	return mv->done ? -EAGAIN : mv->err;
+}
+
+static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg)
+{
+	struct uremap_move *move = &arg->move;
+	struct uremap_mv mv = {
+		.ctx = ctx,
+		.mm = ctx->mm,
+	};
+
+	if (move->reserved[0] || move->reserved[1])
+		return -EINVAL;
+
+	/* As userfaultfd checks: dst, src, then mode. */
+	if (uremap_range_check(ctx->mm, move->dst, move->len))
+		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, move->dst);
+	else if (uremap_range_check(ctx->mm, move->src, move->len))
+		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, move->src);
+	else if (move->mode & ~UREMAP_MODES)
+		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, 0);
+
+	mv.dst = move->dst;
+	mv.src = move->src;
+	mv.len = move->len;
+	mv.mode = move->mode;
+	if (!mv.err)
+		uremap_move(&mv);
+	return uremap_move_report(move, &mv);
+}
+
+static const struct uremap_ioctl *uremap_ioctl_find(unsigned int cmd)
+{
+	const unsigned int size_bits = _IOC_SIZEMASK << _IOC_SIZESHIFT;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(uremap_ioctls); i++)
+		if (!((uremap_ioctls[i].cmd ^ cmd) & ~size_bits))
+			return &uremap_ioctls[i];
+	return NULL;
+}
+
+/**
+ * uremap_ioctl - every ioctl of the device
+ * @file: the open device
+ * @cmd:  what to do; the size in it is that of the caller's structure
+ * @arg:  the caller's structure
+ *
+ * Context: process context; may sleep.
+ * Return: 0 or a negative errno; see <linux/uremap.h>.
+ */
+long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct uremap_ioctl *op = uremap_ioctl_find(cmd);
+	struct uremap_ctx *ctx = file->private_data;
+	void __user *uarg = (void __user *)arg;
+	size_t usize = _IOC_SIZE(cmd), ksize;
+	union uremap_arg karg;
+	long ret;
+	int err;
+
+	if (!op)
+		return -ENOTTY;
+	ksize = _IOC_SIZE(op->cmd);
+	if (usize < op->min_size)
+		return -EINVAL;
+	err = copy_struct_from_user(&karg, ksize, uarg, usize);
+	if (err)
+		return err;
+	if (!op->any_mm) {
+		err = uremap_ctx_check_mm(ctx);
+		if (err)
+			return err;
+	}
+	if (!(_IOC_DIR(op->cmd) & _IOC_READ))
+		return op->fn(ctx, &karg);
+
+	/* An answer that cannot be given is found out before anything moves. */
+	if (copy_to_user(uarg, &karg, min(usize, ksize)))
+		return -EFAULT;
+	ret = op->fn(ctx, &karg);
+	if (copy_to_user(uarg, &karg, min(usize, ksize)))
+		return -EFAULT;
+	return ret;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel internals uremap uses, each listed once.
+ *
+ * UREMAP_SYM(ret, name, (prototype), (arguments)) makes three things of an
+ * entry: a static call with the type of the kernel's own declaration, bound at
+ * module init to the address the kernel's symbol table gives; a function of the
+ * same name in this module (a shim) that tail-calls it, so that the inlines of
+ * the kernel's headers link and the movers read like mainline; and a row of the
+ * table that sym.c resolves.  The compiler checks each shim against the
+ * declaration in the header.
+ *
+ * A static call is a direct call: kernels with IBT have overwritten the ENDBR
+ * of most mm functions, so that an indirect call would fault on CET hardware.
+ */
+#ifndef _UREMAP_SYM_H
+#define _UREMAP_SYM_H
+
+#include "protos.h"
+
+#if defined(UREMAP_HAVE_PTE_OFFSET_MAP_RW_NOLOCK)
+#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
+	UREMAP_SYM(pte_t *, pte_offset_map_rw_nolock,			\
+		   (struct mm_struct *mm, pmd_t *pmd, unsigned long addr, \
+		    pmd_t *pmdvalp, spinlock_t **ptlp),			\
+		   (mm, pmd, addr, pmdvalp, ptlp))			\
+	UREMAP_SYM(pte_t *, __pte_offset_map,				\
+		   (pmd_t *pmd, unsigned long addr, pmd_t *pmdvalp),	\
+		   (pmd, addr, pmdvalp))
+#elif defined(UREMAP_HAVE_PTE_OFFSET_MAP_NOLOCK)
+#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
+	UREMAP_SYM(pte_t *, pte_offset_map_nolock,			\
+		   (struct mm_struct *mm, pmd_t *pmd, unsigned long addr, \
+		    spinlock_t **ptlp),					\
+		   (mm, pmd, addr, ptlp))				\
+	UREMAP_SYM(pte_t *, __pte_offset_map,				\
+		   (pmd_t *pmd, unsigned long addr, pmd_t *pmdvalp),	\
+		   (pmd, addr, pmdvalp))
+#else
+#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)
+#endif
+
+/* Without a configured fifth level the inline needs no function (5.10). */
+#if CONFIG_PGTABLE_LEVELS > 4
+#define UREMAP_SYMS_P4D(UREMAP_SYM)					\
+	UREMAP_SYM(int, __p4d_alloc,					\
+		   (struct mm_struct *mm, pgd_t *pgd, unsigned long addr), \
+		   (mm, pgd, addr))
+#else
+#define UREMAP_SYMS_P4D(UREMAP_SYM)
+#endif
+
+#ifdef UREMAP_NOTIFIER_END_ONLY_END
+#define UREMAP_SYMS_NOTIFIER_END(UREMAP_SYM)				\
+	UREMAP_SYM(void, __mmu_notifier_invalidate_range_end,		\
+		   (struct mmu_notifier_range *range, bool only_end),	\
+		   (range, only_end))
+#else
+#define UREMAP_SYMS_NOTIFIER_END(UREMAP_SYM)				\
+	UREMAP_SYM(void, __mmu_notifier_invalidate_range_end,		\
+		   (struct mmu_notifier_range *range), (range))
+#endif
+
+#ifdef UREMAP_RMAP_ANON_VMA_HOLD
+#define UREMAP_SYMS_RMAP(UREMAP_SYM)					\
+	UREMAP_SYM(void, __put_anon_vma, (struct anon_vma *anon_vma),	\
+		   (anon_vma))
+#else
+#define UREMAP_SYMS_RMAP(UREMAP_SYM)
+#endif
+
+/* Proof that a missing name is reported and the module does not load. */
+#ifdef UREMAP_BAD_SYMBOL
+int uremap_no_such_symbol(void);
+int uremap_no_such_symbol_either(void);
+#define UREMAP_SYMS_BAD(UREMAP_SYM)					\
+	UREMAP_SYM(int, uremap_no_such_symbol, (void), ())		\
+	UREMAP_SYM(int, uremap_no_such_symbol_either, (void), ())
+#else
+#define UREMAP_SYMS_BAD(UREMAP_SYM)
+#endif
+
+#define UREMAP_SYMS(UREMAP_SYM)						\
+	UREMAP_SYM(int, __anon_vma_prepare,				\
+		   (struct vm_area_struct *vma), (vma))			\
+	UREMAP_SYM(int, __mmu_notifier_invalidate_range_start,		\
+		   (struct mmu_notifier_range *range), (range))		\
+	UREMAP_SYMS_NOTIFIER_END(UREMAP_SYM)				\
+	UREMAP_SYMS_P4D(UREMAP_SYM)					\
+	UREMAP_SYM(int, __pmd_alloc,					\
+		   (struct mm_struct *mm, pud_t *pud, unsigned long addr), \
+		   (mm, pud, addr))					\
+	UREMAP_SYM(int, __pte_alloc,					\
+		   (struct mm_struct *mm, pmd_t *pmd), (mm, pmd))	\
+	UREMAP_SYM(int, __pud_alloc,					\
+		   (struct mm_struct *mm, p4d_t *p4d, unsigned long addr), \
+		   (mm, p4d, addr))					\
+	UREMAP_SYM(void, flush_tlb_mm_range,				\
+		   (struct mm_struct *mm, unsigned long start,		\
+		    unsigned long end, unsigned int stride_shift,	\
+		    bool freed_tables),					\
+		   (mm, start, end, stride_shift, freed_tables))	\
+	UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
+	UREMAP_SYMS_RMAP(UREMAP_SYM)					\
+	UREMAP_SYMS_BAD(UREMAP_SYM)
+
+#define UREMAP_SYM_DECLARE(ret, name, proto, args)			\
+	DECLARE_STATIC_CALL(uremap_sym_##name, name);
+UREMAP_SYMS(UREMAP_SYM_DECLARE)
+
+int uremap_sym_init(void);
+
+#endif /* _UREMAP_SYM_H */

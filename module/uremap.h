@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Private types and prototypes.
+ *
+ * Lock order, outer to inner; read it with the tree at the top of mm/rmap.c:
+ *
+ *   ctx->lock                          (ioctl.c; moves read, registration writes)
+ *     mm->mmap_lock, read              (move.c)
+ *       mmu notifier start             (move_pte.c; may sleep)
+ *         anon_vma->root->rwsem, write (rmap.c; kernels 6.8 to 6.18)
+ *           dst and src page-table locks, lower address first (walk.c)
+ *             folio lock, trylock only (move_pte.c)
+ *             ctx->hold_lock           (rmap.c; kernels before 6.8)
+ *   folio lock, sleeping               (move.c; nothing below mmap_lock held)
+ *
+ * The folio lock is outside the anon_vma and page-table locks in mm.  Inside
+ * them it is only tried; whoever fails drops them all and waits outside.
+ */
+#ifndef _UREMAP_UREMAP_H
+#define _UREMAP_UREMAP_H
+
+#include <linux/mm_types.h>
+#include <linux/rbtree.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+
+#include <linux/uremap.h>
+
+struct file;
+struct seq_file;
+
+#define UREMAP_VERSION		"0.1.0"
+
+/* Modes and features that this module has on this kernel. */
+#define UREMAP_MODES		(UREMAP_MOVE_DONTWAKE | \
+				 UREMAP_MOVE_ALLOW_SRC_HOLES)
+#define UREMAP_FEATURES		0ULL
+
+/* Ranges one file may hold: bounds the kernel memory it can pin. */
+#define UREMAP_MAX_RANGES	(1U << 20)
+
+/* anon_vmas one file may keep alive before it lets go of all (rmap.c). */
+#define UREMAP_MAX_HOLDS	16
+
+/* Attempts at one page before a move gives up with UREMAP_REASON_RETRY_LIMIT. */
+#define UREMAP_MAX_RETRIES	64
+
+/**
+ * struct uremap_set - a set of addresses, as disjoint intervals
+ * @root: struct uremap_interval, by address; no two touch
+ */
+struct uremap_set {
+	struct rb_root root;
+};
+
+/**
+ * struct uremap_hold - an anon_vma kept alive
+ * @anon_vma: referenced
+ */
+struct uremap_hold {
+	struct anon_vma *anon_vma;
+};
+
+/**
+ * struct uremap_ctx - what one open file of /dev/uremap stands for
+ * @mm:        address space of the opener, referenced by mm_count; constant
+ * @lock:      read for the time of a move, written to change what follows, so
+ *             that when UNREGISTER returns no move touches the range any more
+ * @src:       addresses that may be moved from
+ * @dst:       addresses that may be moved to
+ * @nr_ranges: intervals in both sets
+ * @hold_lock: protects additions to @holds against each other
+ * @holds:     anon_vmas whose folios were moved away (rmap.c)
+ * @nr_holds:  entries of @holds; grows under @hold_lock, read without
+ */
+struct uremap_ctx {
+	struct mm_struct *mm;
+	struct rw_semaphore lock;
+	struct uremap_set src;
+	struct uremap_set dst;
+	unsigned int nr_ranges;
+	spinlock_t hold_lock;
+	struct uremap_hold holds[UREMAP_MAX_HOLDS];
+	unsigned int nr_holds;
+};
+
+/**
+ * struct uremap_mv - one range on the move
+ * @ctx:      the file it runs on
+ * @mm:       the address space
+ * @dst:      first destination address
+ * @src:      first source address
+ * @len:      bytes
+ * @mode:     UREMAP_MOVE_* bits
+ * @done:     bytes finished from the start: @moved plus @holes
+ * @moved:    bytes that are at the destination now
+ * @holes:    bytes that held nothing
+ * @healed:   bytes of @moved that needed a fault first
+ * @stop:     address @reason is about
+ * @reason:   UREMAP_REASON_* when it stopped
+ * @err:      the negative errno of @reason
+ * @retries:  attempts since the last progress
+ * @src_vma:  mapping of the source at @done; NULL: look it up and vet it
+ * @dst_vma:  the same of the destination
+ * @pair_end: offset at which either mapping ends
+ * @let_go:   the context holds too many anon_vmas; see uremap_rmap_let_go()
+ * @saved:    scratch for one page table of entries
+ */
+struct uremap_mv {
+	struct uremap_ctx *ctx;
+	struct mm_struct *mm;
+	unsigned long dst;
+	unsigned long src;
+	unsigned long len;
+	u64 mode;
+
+	unsigned long done;
+	unsigned long moved;
+	unsigned long holes;
+	unsigned long healed;
+
+	unsigned long stop;
+	u32 reason;
+	int err;
+	unsigned int retries;
+
+	struct vm_area_struct *src_vma;
+	struct vm_area_struct *dst_vma;
+	unsigned long pair_end;
+
+	bool let_go;
+	pte_t *saved;
+};
+
+/* What a step of a move says when it neither got on nor has to stop. */
+#define UREMAP_RETRY	1
+
+static inline unsigned long uremap_mv_src(const struct uremap_mv *mv)
+{
+	return mv->src + mv->done;
+}
+
+static inline unsigned long uremap_mv_dst(const struct uremap_mv *mv)
+{
+	return mv->dst + mv->done;
+}
+
+/* Record why a move ends; to be returned by the step that found out. */
+static inline int uremap_stop(struct uremap_mv *mv, int err, u32 reason,
+			      unsigned long addr)
+{
+	mv->err = err;
+	mv->reason = reason;
+	mv->stop = addr;
+	return err;
+}
+
+static inline int uremap_stop_src(struct uremap_mv *mv, int err, u32 reason)
+{
+	return uremap_stop(mv, err, reason, uremap_mv_src(mv));
+}
+
+static inline int uremap_stop_dst(struct uremap_mv *mv, int err, u32 reason)
+{
+	return uremap_stop(mv, err, reason, uremap_mv_dst(mv));
+}
+
+/* context.c */
+struct uremap_ctx *uremap_ctx_create(struct mm_struct *mm);
+void uremap_ctx_destroy(struct uremap_ctx *ctx);
+int uremap_ctx_check_mm(struct uremap_ctx *ctx);
+void uremap_ctx_show(struct uremap_ctx *ctx, struct seq_file *m);
+
+/* ioctl.c */
+long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* move.c */
+void uremap_move(struct uremap_mv *mv);
+
+/* move_pte.c */
+int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
+		     unsigned long len);
+
+/* range.c */
+int uremap_range_check(struct mm_struct *mm, u64 start, u64 len);
+bool uremap_set_covers(const struct uremap_set *set, unsigned long start,
+		       unsigned long end);
+int uremap_register(struct uremap_ctx *ctx, unsigned long start,
+		    unsigned long end, u64 rights);
+int uremap_unregister(struct uremap_ctx *ctx, unsigned long start,
+		      unsigned long end, u64 rights);
+void uremap_set_clear(struct uremap_set *set);
+
+/* rmap.c */
+int uremap_rmap_init(void);
+void uremap_rmap_exit(void);
+struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma);
+void uremap_rmap_unlock(struct anon_vma *anon_vma);
+bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma);
+int uremap_rmap_let_go(struct uremap_ctx *ctx);
+
+/* scratch.c */
+void *uremap_scratch_get(void);
+void uremap_scratch_put(void *page);
+void uremap_scratch_exit(void);
+
+/* stats.c */
+enum uremap_stat {
+	UREMAP_STAT_CALLS,
+	UREMAP_STAT_BATCHES,
+	UREMAP_STAT_FLUSHES,
+	UREMAP_STAT_NOTIFIER_PAIRS,
+	UREMAP_STAT_RMAP_LOCKS,
+	UREMAP_STAT_PAGES,
+	UREMAP_STAT_HOLES,
+	UREMAP_STAT_PUT_BACK,
+	UREMAP_STAT_RETRIES,
+	UREMAP_STAT_NR
+};
+
+void uremap_stat_add(enum uremap_stat stat, unsigned long n);
+void uremap_trace_move(const struct uremap_mv *mv);
+int uremap_stats_init(void);
+void uremap_stats_exit(void);
+
+/* vma.c */
+int uremap_pair_find(struct uremap_mv *mv);
+
+/* walk.c */
+pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
+		       unsigned long end, unsigned long *next);
+pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr);
+unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
+				     unsigned long end);
+void uremap_ptl_lock(spinlock_t *a, spinlock_t *b);
+void uremap_ptl_unlock(spinlock_t *a, spinlock_t *b);
+
+#endif /* _UREMAP_UREMAP_H */

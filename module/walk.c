@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Walking and growing page tables, and their locks.
+ *
+ * Tables above the PTE level are taken away only from where no mapping is left,
+ * which the mmap lock or a VMA lock excludes.  PTE tables may go at any time
+ * (PT_RECLAIM, 6.14), so they are looked at under RCU, through the kernel's map
+ * functions, or under their lock.
+ */
+#include <linux/mm.h>
+
+#include "uremap.h"
+
+/**
+ * uremap_pmd_find - the PMD entry of an address
+ * @mm:   the address space
+ * @addr: the address
+ * @end:  how far the caller is interested
+ * @next: out, if there is none: first address, at most @end, that may have one
+ *
+ * Context: mmap_lock or a VMA lock held.
+ * Return: the entry, whatever is in it, or NULL if a table above it is missing.
+ */
+pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
+		       unsigned long end, unsigned long *next)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	*next = pgd_addr_end(addr, end);
+	if (pgd_none(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	*next = p4d_addr_end(addr, end);
+	if (p4d_none(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	*next = pud_addr_end(addr, end);
+	/* Anonymous memory knows no larger leaf than a PMD. */
+	if (pud_none(*pud) || unlikely(pud_leaf(*pud)))
+		return NULL;
+	return pmd_offset(pud, addr);
+}
+
+/**
+ * uremap_pmd_alloc - the PMD entry of an address, with its tables if missing
+ * @mm:   the address space
+ * @addr: the address
+ *
+ * Context: mmap_lock or a VMA lock held; may sleep.
+ * Return: the entry, whatever is in it, or NULL without memory.
+ */
+pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr)
+{
+	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+	pud_t *pud;
+
+	if (!p4d)
+		return NULL;
+	pud = pud_alloc(mm, p4d, addr);
+	if (!pud)
+		return NULL;
+	return pmd_alloc(mm, pud, addr);
+}
+
+/* The first entry of a PTE table in [start, end) that is not empty. */
+static unsigned long uremap_pte_populated(pmd_t *pmd, unsigned long start,
+					  unsigned long end)
+{
+	pte_t *table, *pte;
+
+	table = pte_offset_map(pmd, start);
+	/* No table any more, or a huge page came: let the caller look again. */
+	if (!table)
+		return pmd_none(pmdp_get_lockless(pmd)) ? end : start;
+	for (pte = table; start < end; start += PAGE_SIZE, pte++)
+		if (!pte_none(ptep_get(pte)))
+			break;
+	pte_unmap(table);
+	return start;
+}
+
+/**
+ * uremap_first_populated - skip what is empty, at the largest level
+ * @mm:    the address space
+ * @start: first address
+ * @end:   first address past the range
+ *
+ * Whatever is not none counts, markers of userfaultfd and guard pages too.
+ * The answer may be outdated at once; it is good for finding out where to look
+ * under the locks, and for ranges that hold nothing.
+ *
+ * Context: mmap_lock or a VMA lock held.
+ * Return: the first address in the range that has an entry, or @end.
+ */
+unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
+				     unsigned long end)
+{
+	unsigned long next;
+
+	for (; start < end; start = next) {
+		pmd_t *pmd = uremap_pmd_find(mm, start, end, &next);
+		pmd_t pmdval;
+
+		cond_resched();
+		if (!pmd)
+			continue;
+		/* The rest of this PMD table, without starting at the top. */
+		for (; start < next; start = pmd_addr_end(start, next), pmd++) {
+			unsigned long stop = pmd_addr_end(start, next);
+			unsigned long found;
+
+			pmdval = pmdp_get_lockless(pmd);
+			if (pmd_none(pmdval))
+				continue;
+			if (!uremap_pmd_is_table(pmdval))
+				return start;
+			found = uremap_pte_populated(pmd, start, stop);
+			if (found < stop)
+				return found;
+		}
+	}
+	return end;
+}
+
+/**
+ * uremap_ptl_lock - take the page-table locks of both sides
+ * @a: one lock
+ * @b: the other, or the same
+ *
+ * Context: nothing of mm inside mmap_lock, mmu notifier and anon_vma held.
+ */
+void uremap_ptl_lock(spinlock_t *a, spinlock_t *b)
+{
+	/* Movers in opposite directions must agree on an order. */
+	if (a > b)
+		swap(a, b);
+	spin_lock(a);
+	if (a != b)
+		spin_lock_nested(b, SINGLE_DEPTH_NESTING);
+}
+
+/**
+ * uremap_ptl_unlock - undo uremap_ptl_lock()
+ * @a: one lock
+ * @b: the other, or the same
+ *
+ * Context: both held.
+ */
+void uremap_ptl_unlock(spinlock_t *a, spinlock_t *b)
+{
+	spin_unlock(a);
+	if (a != b)
+		spin_unlock(b);
+}
