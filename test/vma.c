@@ -73,6 +73,27 @@ START_TEST(crossing_with_holes)
 }
 END_TEST
 
+/* Pieces that were never one mapping's, and so have nothing in common. */
+START_TEST(crossing_strangers)
+{
+	enum { N = 200 };
+	int fd = dev_open_all(), i;
+	char *src = map_anon(N), *dst = map_anon(N);
+
+	for (i = 0; i < N; i += 2) {
+		expect_ok(madvise(src + i * PAGE, PAGE, MADV_DONTDUMP));
+		expect_ok(madvise(dst + i * PAGE, PAGE, MADV_DONTDUMP));
+	}
+	for (i = N - 1; i >= 0; i--)
+		page_fill(src + (i * 77 % N) * PAGE, 1 + i * 77 % N, 1);
+	expect_move(fd, dst, src, N * PAGE, 0);
+	range_check(dst, N, 1, 1);
+	expect_ok(munmap(src, N * PAGE));
+	range_fill(dst, N, 1, 2);
+	range_check(dst, N, 1, 2);
+}
+END_TEST
+
 /* Memory of any origin: the heap, a thread's stack, a private /dev/zero. */
 START_TEST(origins)
 {
@@ -306,6 +327,7 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST_LOOP(crossing, 4),
 	UTEST(crossing_with_holes),
+	UTEST(crossing_strangers),
 	UTEST(origins),
 	UTEST_LOOP(pair, ARRAY_SIZE(pairs)),
 	UTEST(device_memory),
