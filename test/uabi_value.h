@@ -50,7 +50,11 @@ static bool u_mode_bits(struct uabi *u)
 		if (!(info.modes & m.mode)) {
 			U_ERRNO(u, EINVAL, ioctl(u->fd, UREMAP_IOC_MOVE, &m),
 				"mode bit %u", bit);
-			U_WANT(u, u_still(u), "mode bit %u moved the page", bit);
+			U_WANT(u, u_still(u) && m.move == -EINVAL &&
+			       m.error == EINVAL &&
+			       m.reason == UREMAP_REASON_ARGUMENT,
+			       "mode bit %u: move %lld reason %u", bit,
+			       (long long)m.move, m.reason);
 			continue;
 		}
 		refused = ioctl(u->fd, UREMAP_IOC_MOVE, &m) < 0;

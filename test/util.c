@@ -12,6 +12,7 @@
 struct shared {
 	bool skipped;
 	char reason[400];
+	char at[200];
 };
 
 static struct shared *shared;
@@ -33,6 +34,8 @@ static bool report(int number, const char *name, TestResult *tr)
 	} else {
 		printf("not ok %d - %s\n# %s:%d:\n", number, name, tr_lfile(tr),
 		       tr_lno(tr));
+		if (shared->at[0])
+			printf("# %s\n", shared->at);
 		msg = strdup(tr_msg(tr));
 		for (line = strtok_r(msg, "\n", &save); line;
 		     line = strtok_r(NULL, "\n", &save))
@@ -126,6 +129,15 @@ void test_skip(const char *fmt, ...)
 	va_end(ap);
 	shared->skipped = true;
 	exit(0);
+}
+
+void test_at(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(shared->at, sizeof(shared->at), fmt, ap);
+	va_end(ap);
 }
 
 void test_note(const char *fmt, ...)

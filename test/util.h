@@ -92,6 +92,9 @@ void test_skip(const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 #define skip_if(cond, ...) do { if (cond) test_skip(__VA_ARGS__); } while (0)
 
+/* Where the test is, for the message if it fails; the last one counts. */
+void test_at(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* A TAP comment. */
 void test_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -231,6 +231,7 @@ START_TEST(pair)
 	char *src = troubled(p->src), *dst = troubled(p->dst);
 	const bool writable = !(p->src & (T_READONLY | T_NOTHING));
 
+	test_at("src %#x, dst %#x", p->src, p->dst);
 	if (writable)
 		range_fill(src, 4, 1, 1);
 	expect_move_as(fd, dst, src, 4 * PAGE, 0,
