@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * States of pages that more than one suite needs; see util_state.h.
+ */
+#include "util_state.h"
+
+#include <linux/io_uring.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define THP_DIR		"/sys/kernel/mm/transparent_hugepage"
+
+/* ---- huge pages and large folios -------------------------------------- */
+
+void khugepaged_rest(void)
+{
+	file_write(THP_DIR "/khugepaged/pages_to_scan", "1");
+	file_write(THP_DIR "/khugepaged/alloc_sleep_millisecs", "1000000");
+	file_write(THP_DIR "/khugepaged/scan_sleep_millisecs", "1000000");
+}
+
+long huge_kb(const void *addr)
+{
+	return smaps_kb(addr, "AnonHugePages");
+}
+
+/* Free memory in large pieces again, for the allocator to find a huge page. */
+static void compact(void)
+{
+	file_write("/proc/sys/vm/drop_caches", "1");
+	file_write("/proc/sys/vm/compact_memory", "1");
+}
+
+char *map_thp(size_t n, uint32_t id, uint32_t seq)
+{
+	int tries = 5;
+	char *p;
+
+	skip_if(!thp_available(), "no transparent huge pages");
+	khugepaged_rest();
+	p = map_huge_ok(n * HPAGES, PMD);
+	expect_ok(madvise(p, n * PMD, MADV_HUGEPAGE));
+	do {
+		range_fill(p, n * HPAGES, id, seq);
+		if (huge_kb(p) == (long)(n * PMD / 1024))
+			return p;
+		expect_ok(madvise(p, n * PMD, MADV_DONTNEED));
+		compact();
+	} while (--tries);
+	ck_abort_msg("no %zu huge pages to be had", n);
+}
+
+char *map_thp_dst(size_t n)
+{
+	return map_huge_ok(n * HPAGES, PMD);
+}
+
+char *map_huge_zero(size_t n)
+{
+	char *p;
+	size_t i;
+
+	skip_if(!thp_available(), "no transparent huge pages");
+	skip_if(file_read_long(THP_DIR "/use_zero_page") != 1,
+		"no huge zero page");
+	khugepaged_rest();
+	p = map_huge_ok(n * HPAGES, PMD);
+	expect_ok(madvise(p, n * PMD, MADV_HUGEPAGE));
+	for (i = 0; i < n; i++) {
+		page_check_zero(p + i * PMD);
+		if (!(kpageflags(p + i * PMD) & KPF_THP))
+			ck_abort_msg("a read fault brought no huge zero page");
+	}
+	return p;
+}
+
+/* All other sizes off, or the kernel would take the largest. */
+static void only_size(int kb)
+{
+	static const int sizes[] = {
+		8, 16, 32, 64, 128, 256, 512, 1024, 2048,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (mthp_available(sizes[i]))
+			mthp_set(sizes[i], sizes[i] == kb ? "always" : "never");
+}
+
+static bool all_folios(const char *p, size_t pages, size_t n)
+{
+	for (; pages; pages -= n, p += n * PAGE)
+		if (!folio_whole(p, n))
+			return false;
+	return true;
+}
+
+char *map_folios(int kb, size_t pages, uint32_t id, uint32_t seq)
+{
+	size_t n = kb / 4;
+	int tries = 5;
+	char *p;
+
+	skip_if(!mthp_available(kb), "no folios of %d KiB", kb);
+	khugepaged_rest();
+	p = map_huge_ok(pages, PMD);
+	do {
+		only_size(kb);
+		range_fill(p, pages, id, seq);
+		only_size(0);
+		if (all_folios(p, pages, n))
+			return p;
+		expect_ok(madvise(p, pages * PAGE, MADV_DONTNEED));
+		compact();
+	} while (--tries);
+	ck_abort_msg("no folios of %d KiB to be had", kb);
+}
+
+void split_mapping(char *addr)
+{
+	expect_ok(mprotect(addr, PAGE, PROT_READ));
+	expect_ok(mprotect(addr, PAGE, PROT_READ | PROT_WRITE));
+}
+
+void frames_read(const void *start, size_t pages, uint64_t *out)
+{
+	size_t i;
+
+	pagemap_read(start, pages, out);
+	for (i = 0; i < pages; i++)
+		out[i] = out[i] & PM_PRESENT ? out[i] & PM_PFN : 0;
+}
+
+void check_frames_at(const char *file, int line, const void *start,
+		     size_t pages, const uint64_t *want)
+{
+	uint64_t *got = calloc(pages, sizeof(*got));
+	size_t i;
+
+	frames_read(start, pages, got);
+	for (i = 0; i < pages; i++)
+		if (got[i] != want[i])
+			ck_abort_msg("%s:%d: page %zu of %zu: frame %#llx, expected %#llx",
+				     file, line, i, pages,
+				     (unsigned long long)got[i],
+				     (unsigned long long)want[i]);
+	free(got);
+}
+
+bool folio_whole(const void *start, size_t pages)
+{
+	const char *p = start;
+	uint64_t first, flags;
+	size_t i;
+
+	if (!(pagemap(p) & PM_PRESENT))
+		return false;
+	first = page_pfn(p);
+	for (i = 0; i < pages; i++, p += PAGE) {
+		if (!(pagemap(p) & PM_PRESENT) || page_pfn(p) != first + i)
+			return false;
+		flags = kpageflags(p) & KPF_COMPOUND;
+		if (flags != (i ? KPF_COMPOUND_TAIL : KPF_COMPOUND_HEAD))
+			return false;
+	}
+	return true;
+}
+
+bool folio_none(const void *start, size_t pages)
+{
+	const char *p = start;
+	size_t i;
+
+	for (i = 0; i < pages; i++, p += PAGE)
+		if (pagemap(p) & PM_PRESENT && kpageflags(p) & KPF_COMPOUND)
+			return false;
+	return true;
+}
+
+/* ---- swap -------------------------------------------------------------- */
+
+/* The header that mkswap(8) writes: version 1, last page, a signature. */
+static bool make_swap(const char *path, uint32_t pages)
+{
+	uint32_t page[PAGE / 4] = { [256] = 1, [257] = pages - 1 };
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	memcpy((char *)page + PAGE - 10, "SWAPSPACE2", 10);
+	ok = write(fd, page, PAGE) == PAGE;
+	close(fd);
+	return ok;
+}
+
+void swap_need(void)
+{
+	const uint32_t mib = 256;
+	char size[32];
+
+	if (swap_active())
+		return;
+	if (access("/sys/block/zram0", F_OK) && system("modprobe zram 2>/dev/null"))
+		test_skip("no swap, and no zram module");
+	snprintf(size, sizeof(size), "%uM", mib);
+	file_write("/sys/block/zram0/disksize", size);
+	if (!make_swap("/dev/zram0", mib * 256) || swapon("/dev/zram0", 0))
+		test_skip("swap on zram: %s", strerror(errno));
+}
+
+static size_t count_swapped(const char *start, size_t pages)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < pages; i++)
+		n += !!(pagemap(start + i * PAGE) & PM_SWAP);
+	return n;
+}
+
+size_t try_swap_out(char *start, size_t pages)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	size_t n = 0;
+	int tries;
+
+	for (tries = 0; tries < 20 && n < pages; tries++) {
+		if (tries)
+			nanosleep(&pause, NULL);
+		expect_ok(madvise(start, pages * PAGE, MADV_PAGEOUT));
+		n = count_swapped(start, pages);
+	}
+	return n;
+}
+
+void swap_out(char *start, size_t pages)
+{
+	size_t n;
+
+	swap_need();
+	n = try_swap_out(start, pages);
+	if (n != pages)
+		ck_abort_msg("only %zu of %zu pages could be swapped out", n,
+			     pages);
+}
+
+/* ---- references -------------------------------------------------------- */
+
+int pin_pages(char *start, size_t pages)
+{
+	struct io_uring_params p = { 0 };
+	struct iovec iov = { start, pages * PAGE };
+	int fd = syscall(__NR_io_uring_setup, 2, &p);
+
+	skip_if(fd < 0, "io_uring: %s", strerror(errno));
+	expect_ok(syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS,
+			  &iov, 1));
+	return fd;
+}
+
+int get_pages(char *start, size_t pages, int *write_end)
+{
+	struct iovec iov = { start, pages * PAGE };
+	int fds[2];
+
+	expect_ok(pipe(fds));
+	ck_assert_int_eq(vmsplice(fds[1], &iov, 1, 0), (int)(pages * PAGE));
+	*write_end = fds[1];
+	return fds[0];
+}
+
+/* ---- bounded runs ------------------------------------------------------ */
+
+int run_bounded(int (*fn)(void *arg), void *arg, int secs)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+	struct timespec start, now;
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = expect_ok(fork());
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(fn(arg));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (!waitpid(pid, &status, WNOHANG)) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec > secs)
+			kill(pid, SIGKILL);
+		nanosleep(&pause, NULL);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : RUN_KILLED;
+}
+
+/* ---- the support matrix ------------------------------------------------ */
+
+void matrix(const char *state, struct move_result r)
+{
+	if (!r.ret && r.holes && !r.moved)
+		test_note("matrix: %s: passed over", state);
+	else if (!r.ret)
+		test_note("matrix: %s: %s", state, r.healed ? "healed" : "moved");
+	else
+		test_note("matrix: %s: refused (%s)", state,
+			  reason_name(r.reason));
+}
+
+void matrix_absent(const char *state)
+{
+	test_note("matrix: %s: -", state);
+}
