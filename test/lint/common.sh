@@ -23,7 +23,7 @@ files() {
 		git ls-files -co --exclude-standard -- "$@"
 	else
 		find . -type f -printf '%P\n' | match "$@"
-	fi | grep -v '^build/' | while read -r f; do
+	fi | grep -vE '^build/|\.checkpatch-' | while read -r f; do
 		[ ! -f "$f" ] || echo "$f"
 	done | sort -u
 }
