@@ -78,7 +78,10 @@ char *map_huge_zero(size_t n)
 	return p;
 }
 
-/* All other sizes off, or the kernel would take the largest. */
+/*
+ * All other sizes off, or the kernel would take the largest; 0: the kernel's
+ * own settings, which know huge pages alone.
+ */
 static void only_size(int kb)
 {
 	static const int sizes[] = {
@@ -87,7 +90,8 @@ static void only_size(int kb)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		if (mthp_available(sizes[i]))
-			mthp_set(sizes[i], sizes[i] == kb ? "always" : "never");
+			mthp_set(sizes[i], sizes[i] == kb ? "always" :
+				 !kb && sizes[i] == 2048 ? "inherit" : "never");
 }
 
 static bool all_folios(const char *p, size_t pages, size_t n)
@@ -121,8 +125,8 @@ char *map_folios(int kb, size_t pages, uint32_t id, uint32_t seq)
 
 void split_mapping(char *addr)
 {
-	expect_ok(mprotect(addr, PAGE, PROT_READ));
-	expect_ok(mprotect(addr, PAGE, PROT_READ | PROT_WRITE));
+	expect_ok(madvise(addr, PAGE, MADV_DONTDUMP));
+	expect_ok(madvise(addr, PAGE, MADV_DODUMP));
 }
 
 void frames_read(const void *start, size_t pages, uint64_t *out)

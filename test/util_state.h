@@ -32,8 +32,8 @@ char *map_folios(int kb, size_t pages, uint32_t id, uint32_t seq);
 /* What huge pages are mapped as such in the mapping of @addr, in KiB */
 long huge_kb(const void *addr);
 /*
- * Takes the huge mapping apart and leaves the folio whole, by changing the
- * protection of one page and back.
+ * Takes the huge mapping apart and leaves the folio whole and its entries
+ * writable, by making one page a mapping of its own for a moment.
  */
 void split_mapping(char *addr);
 /* Frame numbers, 0 for what is not present */
@@ -67,6 +67,25 @@ size_t try_swap_out(char *start, size_t pages);
  */
 int pin_pages(char *start, size_t pages);
 int get_pages(char *start, size_t pages, int *write_end);
+
+/* ---- write-protection (util_trap.c) ------------------------------------ */
+
+/* userfaultfd with write-protection, or nothing to test */
+int wp_open(__u64 more_features);
+/*
+ * A write to the page at @page raises an event, and does not land before it is
+ * answered; or it lands without one.  The page holds @id and @seq before, @seq
+ * + 1 after.
+ */
+void expect_trap(int uffd, char *page, uint32_t id, uint32_t seq);
+void expect_no_trap(int uffd, char *page, uint32_t id, uint32_t seq);
+/* An access raises MISSING; it is answered with the page given. */
+void expect_missing(int uffd, char *page, uint32_t id, uint32_t seq);
+/* Bit 57 of pagemap on kernels that show it (5.14) */
+#define check_wp_bits(start, pages, want) \
+	check_wp_bits_at(__FILE__, __LINE__, start, pages, want)
+void check_wp_bits_at(const char *file, int line, const char *start,
+		      size_t pages, bool want);
 
 /* ---- bounded runs ------------------------------------------------------ */
 

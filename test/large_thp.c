@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* qemu: -M zram */
+/*
+ * Proves B-folio, B-folio-part and B-subpage for huge pages whose mapping has
+ * been split while the folio was not: this is how every kernel has large folios
+ * mapped by single entries.
+ */
+#include "util_state.h"
+
+/* All of it: one folio still, the same frames. */
+START_TEST(whole)
+{
+	static uint64_t frames[HPAGES];
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst;
+	struct move_result r;
+
+	dst = map_anon_aligned(HPAGES, PMD, 0);
+	if (_i) {
+		dst[0] = 1;
+		expect_ok(madvise(dst, PAGE, MADV_DONTNEED));
+	}
+	split_mapping(src + 40 * PAGE);
+	ck_assert_int_eq(huge_kb(src), 0);
+	ck_assert(folio_whole(src, HPAGES));
+	frames_read(src, HPAGES, frames);
+	r = matrix_move("huge page, mapped by small entries", fd, dst, src,
+			PMD, 0);
+	expect_result(r, .done = PMD);
+	check_frames(dst, HPAGES, frames);
+	ck_assert(folio_whole(dst, HPAGES));
+	ck_assert_uint_eq(count_populated(src, HPAGES), 0);
+	range_check(dst, HPAGES, 1, 1);
+	range_fill(dst, HPAGES, 1, 2);
+	ck_assert(folio_whole(dst, HPAGES));
+	expect_ok(munmap(src, PMD));
+	swap_out(dst, HPAGES);
+	range_check(dst, HPAGES, 1, 2);
+}
+END_TEST
+
+/* Pages of it, to places of all kinds. */
+START_TEST(scattered)
+{
+	enum { N = 512 };
+	int fd = dev_open_all(), i, at;
+	char *src = map_thp(1, 1, 1), *dst = map_anon(N);
+
+	split_mapping(src + 5 * PAGE);
+	for (i = 0; i < N; i++) {
+		at = i * 77 % N;
+		expect_move(fd, dst + i * PAGE, src + at * PAGE, PAGE,
+			    UREMAP_MOVE_ALLOW_SRC_HOLES);
+		page_check(dst + i * PAGE, 1 + at, 1);
+	}
+	ck_assert_uint_eq(count_populated(src, N), 0);
+	ck_assert(folio_none(dst, N));
+}
+END_TEST
+
+/* Part of it has been unmapped: split, and what is there moves. */
+START_TEST(partly_unmapped)
+{
+	int fd = dev_open_all(), i;
+	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
+	struct move_result r;
+
+	expect_ok(madvise(src + 7 * PAGE, 3 * PAGE, MADV_DONTNEED));
+	r = matrix_move("large folio, partly unmapped", fd, dst, src, PMD,
+			UREMAP_MOVE_ALLOW_SRC_HOLES);
+	expect_result(r, .done = PMD, .holes = 3 * PAGE);
+	for (i = 0; i < (int)HPAGES; i++) {
+		if (i >= 7 && i < 10)
+			ck_assert(!page_populated(dst + i * PAGE));
+		else
+			page_check(dst + i * PAGE, 1 + i, 1);
+	}
+}
+END_TEST
+
+/* Lies in a mapping whose pages are no longer side by side: split, and moved. */
+START_TEST(out_of_order)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
+	char *t = map_anon(1);
+
+	/* pages 3 and 4 change places */
+	expect_move(fd, t, src + 3 * PAGE, PAGE, 0);
+	expect_move(fd, src + 3 * PAGE, src + 4 * PAGE, PAGE, 0);
+	expect_move(fd, src + 4 * PAGE, t, PAGE, 0);
+	expect_move(fd, dst, src, PMD, 0);
+	range_check(dst, 3, 1, 1);
+	page_check(dst + 3 * PAGE, 5, 1);
+	page_check(dst + 4 * PAGE, 4, 1);
+	range_check(dst + 5 * PAGE, HPAGES - 5, 6, 1);
+}
+END_TEST
+
+/* Half has gone to another mapping by mremap: the folio is in two places. */
+START_TEST(in_two_places)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
+	char *other = map_nothing(256);
+
+	other = mremap(src + PMD / 2, PMD / 2, PMD / 2,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, other);
+	ck_assert_ptr_ne(other, MAP_FAILED);
+	expect_move(fd, dst, src, PMD / 2, 0);
+	expect_move(fd, dst + PMD / 2, other, PMD / 2, 0);
+	range_check(dst, HPAGES, 1, 1);
+	range_fill(dst, HPAGES, 1, 2);
+	range_check(dst, HPAGES, 1, 2);
+}
+END_TEST
+
+/* A child inherits all but some pages and exits: those stay exclusive. */
+static void share_all_but(char *p, size_t at, size_t pages)
+{
+	pid_t pid;
+
+	expect_ok(madvise(p + at * PAGE, pages * PAGE, MADV_DONTFORK));
+	pid = expect_ok(fork());
+	if (!pid)
+		_exit(0);
+	child_join(pid);
+	expect_ok(madvise(p + at * PAGE, pages * PAGE, MADV_DOFORK));
+	ck_assert(folio_whole(p, HPAGES));
+}
+
+/* B-subpage: a page is judged by its own flag, not by the first page's. */
+START_TEST(subpage)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon(HPAGES);
+
+	share_all_but(src, 5, 2);
+	expect_no_move(fd, dst, src + 4 * PAGE, PAGE, 0, EBUSY, NOT_EXCLUSIVE,
+		       ADDR(src + 4 * PAGE));
+	expect_no_move(fd, dst, src, PMD, 0, EBUSY, NOT_EXCLUSIVE, ADDR(src));
+	ck_assert(folio_whole(src, HPAGES));
+	matrix("exclusive page of a shared large folio",
+	       try_move(fd, dst, src + 5 * PAGE, PAGE, 0));
+	expect_move(fd, dst + PAGE, src + 6 * PAGE, PAGE, 0);
+	range_check(dst, 2, 6, 1);
+	range_check(src, 5, 1, 1);
+	range_check(src + 7 * PAGE, HPAGES - 7, 8, 1);
+}
+END_TEST
+
+/* The other way round: the first page's flag is good for itself alone. */
+START_TEST(first_page)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon(HPAGES);
+
+	share_all_but(src, 0, 1);
+	expect_no_move(fd, dst, src + PAGE, PAGE, 0, EBUSY, NOT_EXCLUSIVE,
+		       ADDR(src + PAGE));
+	expect_no_move(fd, dst + PAGE, src + PAGE, 511 * PAGE, 0, EBUSY,
+		       NOT_EXCLUSIVE, ADDR(src + PAGE));
+	ck_assert(folio_whole(src, HPAGES));
+	expect_move(fd, dst, src, PAGE, 0);
+	page_check(dst, 1, 1);
+	range_check(src + PAGE, HPAGES - 1, 2, 1);
+}
+END_TEST
+
+/* With UNSHARE all of it moves, whatever is shared. */
+START_TEST(healed)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
+	struct move_result r;
+
+	share_all_but(src, 100, 50);
+	r = try_move(fd, dst, src, PMD, UREMAP_MOVE_UNSHARE);
+	ck_assert_uint_le(r.healed, PMD - 50 * PAGE);
+	ck_assert_uint_gt(r.healed, 0);
+	expect_result(r, .done = PMD, .healed = r.healed);
+	range_check(dst, HPAGES, 1, 1);
+	ck_assert_uint_eq(count_populated(src, HPAGES), 0);
+	range_fill(dst, HPAGES, 1, 2);
+	range_check(dst, HPAGES, 1, 2);
+}
+END_TEST
+
+static const struct utest tests[] = {
+	UTEST_LOOP(whole, 2),
+	UTEST_SLOW(scattered, 300),
+	UTEST(partly_unmapped),
+	UTEST(out_of_order),
+	UTEST(in_two_places),
+	UTEST(subpage),
+	UTEST(first_page),
+	UTEST(healed),
+};
+UTEST_MAIN("large_thp", tests)
