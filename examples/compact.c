@@ -58,6 +58,7 @@ struct uffdio_move {
 	__u64 dst, src, len, mode;
 	__s64 move;
 };
+
 #define UFFD_FEATURE_MOVE	(1 << 16)
 #define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
 #endif
