@@ -16,11 +16,11 @@ struct uremap_uffd_move {
 	__s32 uffd;
 	__u32 reserved;
 	__aligned_u64 arg;
-	__aligned_u64 scratch[2];
+	__aligned_u64 room[2];
 };
 
 #define UREMAP_IOC_UFFD_MOVE	\
-	_IOWR(UREMAP_IOC_TYPE, 6, struct uremap_uffd_move)
+	_IOW(UREMAP_IOC_TYPE, 6, struct uremap_uffd_move)
 #endif
 
 /* UREMAP_PRELOAD=always: also where the kernel has UFFDIO_MOVE */

@@ -4,7 +4,7 @@
 
 static const struct scene *const all[] = {
 	scenes_api, scenes_fault, scenes_error, scenes_page, scenes_huge,
-	scenes_process,
+	scenes_process, scenes_stress,
 };
 
 static bool wanted(const char *name, int argc, char **argv)
@@ -28,7 +28,7 @@ static int play(const struct scene *s)
 	need(pid >= 0);
 	if (!pid) {
 		/* a thread that is never woken must not stop everything */
-		alarm(100);
+		alarm(60);
 		s->run();
 		exit(0);
 	}

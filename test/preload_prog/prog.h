@@ -60,6 +60,7 @@ struct scene {
 
 extern const struct scene scenes_api[], scenes_fault[], scenes_error[];
 extern const struct scene scenes_page[], scenes_process[], scenes_huge[];
+extern const struct scene scenes_stress[];
 
 /* A line of the transcript */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
