@@ -243,6 +243,88 @@ static inline pmd_t uremap_pmd_mkuffd_wp(pmd_t pmd)
 #define pmd_mkwrite_novma(pmd)		pmd_mkwrite(pmd)
 #endif
 
+/* 6.16 took the folio out of the arguments of __split_huge_pmd(). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define UREMAP_SPLIT_PMD_NO_FOLIO
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(5, 19, 0)
+#define UREMAP_SPLIT_PMD_PAGE
+#endif
+
+/* 6.9 "mm/huge_memory: make split_folio_to_list() a function" */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define UREMAP_SPLIT_FOLIO_TO_LIST
+#endif
+
+static inline void uremap_split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd,
+					 unsigned long addr)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	__split_huge_pmd(vma, pmd, addr, false);
+#else
+	__split_huge_pmd(vma, pmd, addr, false, NULL);
+#endif
+}
+
+/*
+ * is_huge_zero_pmd() reads data of the kernel that is not exported, which no
+ * shim can stand for; sym.c finds it.
+ */
+extern unsigned long *uremap_huge_zero_pfn;
+
+static inline bool uremap_is_huge_zero_pmd(pmd_t pmd)
+{
+	return pmd_present(pmd) &&
+	       READ_ONCE(*uremap_huge_zero_pfn) == pmd_pfn(pmd);
+}
+
+/* 6.17 "mm/huge_memory: mark PMD mappings of the huge zero folio special" */
+static inline pmd_t uremap_pmd_mkhugezero(pmd_t pmd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	return pmd_mkspecial(pmd);
+#else
+	return pmd;
+#endif
+}
+
+/*
+ * Swap entries as they are (C8).  6.18 "mm, swap: use the swap table for the
+ * swap cache": a lookup tells whether the cache has a page.  Before, a slot is
+ * marked in the swap map first and the page added then, so the map is asked.
+ * Without an exclusive bit in the entry (before 5.19) nothing can be told.
+ */
+#ifndef UREMAP_HAVE_ANON_EXCLUSIVE
+#define UREMAP_SWAP_ENTRIES	false
+
+static inline bool uremap_swap_movable(pte_t pte, softleaf_t entry)
+{
+	return false;
+}
+#else
+#define UREMAP_SWAP_ENTRIES	true
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define UREMAP_SWAP_TABLE
+bool swap_cache_has_folio(swp_entry_t entry);
+
+static inline bool uremap_swap_cached(swp_entry_t entry)
+{
+	return swap_cache_has_folio(entry);
+}
+#else
+static inline bool uremap_swap_cached(swp_entry_t entry)
+{
+	struct swap_info_struct *si = swp_swap_info(entry);
+
+	return READ_ONCE(si->swap_map[swp_offset(entry)]) & SWAP_HAS_CACHE;
+}
+#endif
+
+static inline bool uremap_swap_movable(pte_t pte, softleaf_t entry)
+{
+	return pte_swp_exclusive(pte) && !uremap_swap_cached(entry);
+}
+#endif
+
 /* 6.19 moved anon_vma_prepare() to mm/internal.h */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 int __anon_vma_prepare(struct vm_area_struct *vma);

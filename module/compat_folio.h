@@ -35,6 +35,7 @@ struct folio {
 #define folio_ref_count(folio)	page_ref_count(&(folio)->page)
 #define folio_nr_pages(folio)	compound_nr(&(folio)->page)
 #define folio_maybe_dma_pinned(folio) page_maybe_dma_pinned(&(folio)->page)
+#define split_folio(folio)	split_huge_page_to_list(&(folio)->page, NULL)
 #endif
 
 /* 6.17 "mm: rename PAGE_MAPPING_* to FOLIO_MAPPING_*" */
@@ -102,25 +103,102 @@ static inline void uremap_folio_set_anon_rmap(struct folio *folio,
 }
 
 /**
- * uremap_page_exclusive - does the page belong to this address space alone?
- * @page: the very page the entry maps, not its folio's head
- * @pte:  the present entry
+ * uremap_page_hwpoisoned - has the memory of this page failed?
+ * @page: any page
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+static inline bool uremap_page_hwpoisoned(struct page *page)
+{
+	return PageHWPoison(page);
+}
+
+/**
+ * uremap_folio_hwpoisoned - has the memory of any page of a THP failed?
+ * @folio: mapped by a PMD entry
+ *
+ * Before 5.16 memory_failure() leaves no THP whole that has such a page.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+static inline bool uremap_folio_hwpoisoned(struct folio *folio)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	if (folio_test_has_hwpoisoned(folio))
+		return true;
+#endif
+	return folio_test_hwpoison(folio);
+}
+
+/*
+ * Exclusivity: does a page belong to this address space alone, no other and no
+ * swap entry sharing it?
  *
  * Since 5.19 PG_anon_exclusive says so, for each page of a large folio by
- * itself.  Before it a writable entry does: the write bit is only ever set by
- * a fresh allocation, a copy or a reuse, and fork clears it (rule D1).  What
- * is read-only may be exclusive too, but nothing short of a write fault tells.
+ * itself, and goes on saying so until a fork or KSM.
  *
- * Context: page-table lock held, folio lock held.
- * Return: true if no other address space, nor a swap entry, shares it.
+ * Before, a writable entry says so: the write bit is only ever set by a fresh
+ * allocation, a copy or a reuse, and fork clears it (D1).  A read-only one may
+ * be exclusive too; then the rule is that by which do_wp_page() reuses a page:
+ * nobody else has a reference, the swap cache (which reuse_swap_page() empties
+ * if it can) apart.  References can come until the entry is cleared, so that is
+ * asked again afterwards (D3).  A mapcount alone proves nothing: who unmapped
+ * the page may still read it through a pipe (CVE-2020-29374).
  */
-static inline bool uremap_page_exclusive(struct page *page, pte_t pte)
-{
 #ifdef UREMAP_HAVE_ANON_EXCLUSIVE
+#define UREMAP_FAULT_UNSHARE	FAULT_FLAG_UNSHARE
+#define UREMAP_UNSHARE_IS_WRITE	false
+
+static inline bool uremap_page_exclusive(struct page *page, struct folio *folio,
+					 pte_t pte)
+{
 	return PageAnonExclusive(page);
-#else
-	return pte_write(pte);
-#endif
 }
+
+static inline bool uremap_pmd_exclusive(struct folio *folio, pmd_t pmd)
+{
+	return PageAnonExclusive(folio_page(folio, 0));
+}
+
+/* Once the entry is cleared: may the folio not leave after all? */
+static inline bool uremap_folio_grabbed(struct folio *folio, pte_t pte)
+{
+	return folio_maybe_dma_pinned(folio);
+}
+#else
+#define UREMAP_FAULT_UNSHARE	FAULT_FLAG_WRITE
+#define UREMAP_UNSHARE_IS_WRITE	true
+
+static inline bool uremap_folio_only_ours(struct folio *folio)
+{
+	return folio_ref_count(folio) == 1 + folio_test_swapcache(folio);
+}
+
+static inline bool uremap_page_exclusive(struct page *page, struct folio *folio,
+					 pte_t pte)
+{
+	if (pte_write(pte))
+		return true;
+	if (folio_test_large(folio) || page_mapcount(page) != 1)
+		return false;
+	if (folio_test_swapcache(folio) && !reuse_swap_page(page, NULL))
+		return false;
+	return uremap_folio_only_ours(folio);
+}
+
+static inline bool uremap_pmd_exclusive(struct folio *folio, pmd_t pmd)
+{
+	return pmd_write(pmd) || (!folio_test_swapcache(folio) &&
+				  folio_ref_count(folio) == 1);
+}
+
+static inline bool uremap_folio_grabbed(struct folio *folio, pte_t pte)
+{
+	return folio_maybe_dma_pinned(folio) ||
+	       (!pte_write(pte) && !uremap_folio_only_ours(folio));
+}
+#endif
 
 #endif /* _UREMAP_COMPAT_FOLIO_H */

@@ -36,12 +36,13 @@ static int uremap_check_registered(struct uremap_mv *mv)
 static int uremap_skip_hole(struct uremap_mv *mv, unsigned long len)
 {
 	unsigned long dst = uremap_mv_dst(mv), free;
+	u32 why;
 
 	if (!(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
 		len = PAGE_SIZE;
-	free = uremap_first_populated(mv->mm, dst, dst + len) - dst;
+	free = uremap_first_obstacle(mv->mm, dst, dst + len, &why) - dst;
 	if (!free)
-		return uremap_stop_dst(mv, -EEXIST, UREMAP_REASON_DST_BUSY);
+		return uremap_stop_dst(mv, -EEXIST, why);
 	if (!(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
 		return uremap_stop_src(mv, -ENOENT, UREMAP_REASON_HOLE);
 	mv->done += free;
@@ -58,20 +59,11 @@ static bool uremap_src_empty(struct uremap_mv *mv, unsigned long len)
 	return uremap_first_populated(mv->mm, src, src + len) == src + len;
 }
 
-static int uremap_stop_src_pmd(struct uremap_mv *mv, pmd_t pmd)
-{
-	if (pmd_present(pmd))
-		return uremap_stop_src(mv, -EBUSY, UREMAP_REASON_THP);
-	if (pmd_is_migration_entry(pmd))
-		return uremap_stop_src(mv, -EAGAIN, UREMAP_REASON_MIGRATING);
-	return uremap_stop_src(mv, -EFAULT, UREMAP_REASON_DEVICE);
-}
-
 /* Get on by one step from where the move is. */
 static int uremap_step(struct uremap_mv *mv)
 {
 	unsigned long src = uremap_mv_src(mv), dst = uremap_mv_dst(mv);
-	unsigned long len = mv->pair_end - mv->done, next;
+	unsigned long left = mv->pair_end - mv->done, len = left, next;
 	pmd_t *src_pmd, *dst_pmd, pmdval, dst_pmdval;
 
 	src_pmd = uremap_pmd_find(mv->mm, src, src + len, &next);
@@ -100,7 +92,7 @@ static int uremap_step(struct uremap_mv *mv)
 	if (!pmd_none(dst_pmdval) && !uremap_pmd_is_table(dst_pmdval))
 		return uremap_stop_dst(mv, -EEXIST, UREMAP_REASON_DST_BUSY);
 	if (!uremap_pmd_is_table(pmdval))
-		return uremap_stop_src_pmd(mv, pmdval);
+		return uremap_move_huge(mv, dst_pmd, src_pmd, left);
 	if (pte_alloc(mv->mm, dst_pmd))
 		return uremap_stop_dst(mv, -ENOMEM, UREMAP_REASON_NOMEM);
 	return uremap_move_ptes(mv, dst_pmd, src_pmd, len);
@@ -129,6 +121,14 @@ static int uremap_retry(struct uremap_mv *mv)
 	return uremap_stop_src(mv, -EAGAIN, UREMAP_REASON_RETRY_LIMIT);
 }
 
+static void uremap_got_on(struct uremap_mv *mv)
+{
+	mv->retries = 0;
+	mv->pauses = 0;
+	mv->splits = 0;
+	mv->healing = false;
+}
+
 /* Everything between taking and dropping the mmap lock. */
 static void uremap_move_steps(struct uremap_mv *mv)
 {
@@ -146,7 +146,7 @@ static void uremap_move_steps(struct uremap_mv *mv)
 		if (ret == UREMAP_RETRY)
 			ret = uremap_retry(mv);
 		else
-			mv->retries = 0;
+			uremap_got_on(mv);
 	}
 }
 

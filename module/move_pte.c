@@ -12,122 +12,55 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
+#include "batch.h"
 #include "sym.h"
-#include "uremap.h"
-
-/**
- * struct uremap_batch - entries of one page table on each side
- * @mv:       the move
- * @src:      address of the first source entry
- * @dst:      address of the first destination entry
- * @nr:       entries wanted
- * @seen:     entries taken or found to be holes
- * @taken:    entries taken
- * @src_pte:  first source entry
- * @dst_pte:  first destination entry
- * @src_ptl:  lock of the source's page table
- * @dst_ptl:  lock of the destination's
- * @saved:    source entries that were taken, none for holes
- * @busy:     the folio the batch ended at because its lock is taken, with a
- *            reference if it is the first
- * @why:      UREMAP_REASON_* of ending before @nr
- */
-struct uremap_batch {
-	struct uremap_mv *mv;
-	unsigned long src;
-	unsigned long dst;
-	unsigned int nr;
-	unsigned int seen;
-	unsigned int taken;
-	pte_t *src_pte;
-	pte_t *dst_pte;
-	spinlock_t *src_ptl;
-	spinlock_t *dst_ptl;
-	pte_t *saved;
-	struct folio *busy;
-	u32 why;
-};
-
-/* What an entry that is not empty means at the destination. */
-static u32 uremap_dst_reason(pte_t pte)
-{
-	softleaf_t entry;
-
-	if (pte_present(pte))
-		return UREMAP_REASON_DST_BUSY;
-	entry = softleaf_from_pte(pte);
-	if (!softleaf_is_marker(entry))
-		return UREMAP_REASON_DST_BUSY;
-	if (softleaf_to_marker(entry) & PTE_MARKER_GUARD)
-		return UREMAP_REASON_DST_GUARD;
-	if (softleaf_to_marker(entry) & PTE_MARKER_POISONED)
-		return UREMAP_REASON_DST_POISON;
-	return UREMAP_REASON_DST_WP_MARKER;
-}
-
-/* What an entry that is neither empty nor present means at the source. */
-static u32 uremap_src_leaf_reason(pte_t pte)
-{
-	softleaf_t entry = softleaf_from_pte(pte);
-
-	if (softleaf_is_swap(entry))
-		return UREMAP_REASON_SWAP;
-	if (softleaf_is_migration(entry))
-		return UREMAP_REASON_MIGRATING;
-	if (softleaf_is_hwpoison(entry))
-		return UREMAP_REASON_HWPOISON;
-	if (softleaf_is_device_private(entry) ||
-	    softleaf_is_device_exclusive(entry))
-		return UREMAP_REASON_DEVICE;
-	if (!softleaf_is_marker(entry))
-		return UREMAP_REASON_SRC_SPECIAL;
-	if (softleaf_to_marker(entry) & PTE_MARKER_GUARD)
-		return UREMAP_REASON_SRC_GUARD;
-	if (softleaf_to_marker(entry) & PTE_MARKER_POISONED)
-		return UREMAP_REASON_SRC_POISON;
-	return UREMAP_REASON_SRC_WP_MARKER;
-}
-
-static int uremap_reason_errno(u32 reason)
-{
-	switch (reason) {
-	case UREMAP_REASON_HOLE:
-		return -ENOENT;
-	case UREMAP_REASON_DST_BUSY ... UREMAP_REASON_DST_WP_MARKER:
-		return -EEXIST;
-	case UREMAP_REASON_MIGRATING:
-	case UREMAP_REASON_FOLIO_BUSY:
-		return -EAGAIN;
-	case UREMAP_REASON_HWPOISON ... UREMAP_REASON_SRC_SPECIAL:
-		return -EFAULT;
-	default:
-		return -EBUSY;
-	}
-}
 
 /*
  * May this folio move?  It is locked, so reclaim, migration, KSM and splitting
  * stay away until the batch is through.  The pin test is repeated once no new
  * pin can come; here it saves clearing what would have to be put back.
  */
-static u32 uremap_folio_reason(struct uremap_batch *b, struct folio *folio,
+static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
 			       struct page *page, pte_t pte)
 {
 	if (unlikely(!uremap_folio_test_anon(folio)))
 		return folio_test_ksm(folio) ? UREMAP_REASON_KSM :
 					       UREMAP_REASON_SRC_SPECIAL;
-	if (unlikely(folio_test_hwpoison(folio)))
+	if (unlikely(uremap_page_hwpoisoned(page)))
 		return UREMAP_REASON_HWPOISON;
-	if (unlikely(!uremap_page_exclusive(page, pte)))
-		return UREMAP_REASON_NOT_EXCLUSIVE;
 	if (unlikely(folio_maybe_dma_pinned(folio)))
 		return UREMAP_REASON_PINNED;
-	if (unlikely(!uremap_rmap_hold(b->mv->ctx,
+	if (unlikely(!uremap_page_exclusive(page, folio, pte)))
+		return pte_uffd_wp(pte) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
+					  UREMAP_REASON_NOT_EXCLUSIVE;
+	if (unlikely(!uremap_rmap_hold(mv->ctx,
 				       uremap_folio_anon_vma(folio)))) {
-		b->mv->let_go = true;
+		mv->let_go = true;
 		return UREMAP_REASON_RETRY_LIMIT;
 	}
 	return UREMAP_REASON_NONE;
+}
+
+static void uremap_clear(struct uremap_batch *b, unsigned int i)
+{
+	b->saved[i] = ptep_get_and_clear(b->mv->mm, b->src + i * PAGE_SIZE,
+					 b->src_pte + i);
+	b->taken++;
+}
+
+/* What has no folio to lock: the zero page, and swap entries. */
+static u32 uremap_take_bare(struct uremap_batch *b, unsigned int i, pte_t pte)
+{
+	u32 why;
+
+	if (!pte_present(pte))
+		why = uremap_src_leaf_reason(pte);
+	else
+		why = is_zero_pfn(pte_pfn(pte)) ? UREMAP_REASON_NONE :
+						  UREMAP_REASON_SRC_SPECIAL;
+	if (!why)
+		uremap_clear(b, i);
+	return why;
 }
 
 /* Lock the folio of entry @i and clear the entry, or say why not. */
@@ -137,91 +70,73 @@ static u32 uremap_take(struct uremap_batch *b, unsigned int i, pte_t pte)
 	struct folio *folio;
 	u32 why;
 
-	if (unlikely(!pte_present(pte)))
-		return uremap_src_leaf_reason(pte);
-	if (unlikely(pte_special(pte)))
-		return is_zero_pfn(pte_pfn(pte)) ? UREMAP_REASON_ZEROPAGE :
-						   UREMAP_REASON_SRC_SPECIAL;
+	if (unlikely(!uremap_pte_has_folio(pte)))
+		return uremap_take_bare(b, i, pte);
 	page = pte_page(pte);
 	folio = page_folio(page);
-	if (unlikely(folio_test_large(folio)))
-		return UREMAP_REASON_LARGE_FOLIO;
 	if (unlikely(!folio_trylock(folio))) {
 		b->busy = folio;
 		return UREMAP_REASON_FOLIO_BUSY;
 	}
-	why = uremap_folio_reason(b, folio, page, pte);
-	if (unlikely(why)) {
-		folio_unlock(folio);
-		return why;
+	why = uremap_folio_reason(b->mv, folio, page, pte);
+	if (likely(!why)) {
+		if (likely(!folio_test_large(folio)))
+			uremap_clear(b, i);
+		else
+			why = uremap_take_large(b, i, folio, page);
 	}
-	b->saved[i] = ptep_get_and_clear(b->mv->mm, b->src + i * PAGE_SIZE,
-					 b->src_pte + i);
-	b->taken++;
-	return UREMAP_REASON_NONE;
+	if (unlikely(why))
+		folio_unlock(folio);
+	return why;
+}
+
+/* How many entries does what entry @i has taken occupy? */
+static unsigned int uremap_taken_nr(struct uremap_batch *b, unsigned int i)
+{
+	pte_t pte = b->saved[i];
+
+	if (likely(!uremap_pte_has_folio(pte)))
+		return 1;
+	return folio_nr_pages(page_folio(pte_page(pte)));
 }
 
 /* Take entries until the batch is full or one cannot be taken. */
 static void uremap_batch_take(struct uremap_batch *b)
 {
 	bool holes = b->mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES;
-	unsigned int i;
+	unsigned int i, n;
 
-	for (i = 0; i < b->nr; i++) {
+	for (i = 0; i < b->nr; i += n) {
 		pte_t dst = ptep_get(b->dst_pte + i);
 		pte_t src = ptep_get(b->src_pte + i);
 
+		n = 1;
 		if (unlikely(!pte_none(dst))) {
 			b->why = uremap_dst_reason(dst);
-			break;
+			if (b->why)
+				break;
+			b->marked = true;
 		}
 		if (unlikely(pte_none(src))) {
-			if (!holes) {
-				b->why = UREMAP_REASON_HOLE;
-				break;
+			b->why = UREMAP_REASON_HOLE;
+		} else {
+			b->why = uremap_take(b, i, src);
+			if (likely(!b->why)) {
+				n = uremap_taken_nr(b, i);
+				continue;
 			}
-			b->saved[i] = src;
-			continue;
 		}
-		b->why = uremap_take(b, i, src);
-		if (unlikely(b->why))
+		/* A marker stays with the address it protects. */
+		if (!holes || (b->why != UREMAP_REASON_HOLE &&
+			       b->why != UREMAP_REASON_SRC_WP_MARKER))
 			break;
+		b->why = UREMAP_REASON_NONE;
+		b->saved[i] = __pte(0);
 	}
 	b->seen = i;
-	/* To be waited for, it has to stay; nothing is held for it otherwise. */
+	/* To be waited for it has to stay; nothing is held for it otherwise. */
 	if (b->why == UREMAP_REASON_FOLIO_BUSY && !i)
 		folio_get(b->busy);
-}
-
-/*
- * The entry as the destination gets it.  Both mappings have the same protection
- * bits, so it is what the source had, but for this:
- *
- * - soft-dirty is set, for whoever tracks changes must see the page come;
- * - userfaultfd's write-protection belongs to the source and stays behind;
- * - an exclusive page of a writable mapping is writable, to save a fault;
- * - a clean page is made dirty, unless the swap cache has its content:
- *   MADV_FREE may have been at it, and what was moved must not vanish;
- * - a NUMA hint is dropped.
- */
-static pte_t uremap_pte_rebuild(struct uremap_batch *b, struct folio *folio,
-				pte_t pte)
-{
-	pte_t new = pfn_pte(pte_pfn(pte), b->mv->dst_vma->vm_page_prot);
-
-	new = pte_young(pte) ? pte_mkyoung(new) : pte_mkold(new);
-	if (pte_dirty(pte) || !folio_test_swapcache(folio))
-		new = pte_mkdirty(new);
-	return pte_mkwrite_novma(new);
-}
-
-static pte_t uremap_dst_pte(struct uremap_batch *b, struct folio *folio,
-			    pte_t pte)
-{
-	if (unlikely(!pte_write(pte) || !pte_dirty(pte) || pte_uffd_wp(pte) ||
-		     pte_protnone(pte)))
-		pte = uremap_pte_rebuild(b, folio, pte);
-	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
 }
 
 /* Undo the taking of everything from entry @i on. */
@@ -230,43 +145,58 @@ static void uremap_batch_put_back(struct uremap_batch *b, unsigned int i)
 	unsigned int end = b->seen;
 
 	b->seen = i;
-	for (; i < end; i++) {
-		pte_t pte = b->saved[i];
+	while (i < end) {
+		unsigned int n = uremap_taken_nr(b, i);
+		struct folio *folio = NULL;
 
-		if (pte_none(pte))
-			continue;
-		set_pte_at(b->mv->mm, b->src + i * PAGE_SIZE, b->src_pte + i,
-			   pte);
-		folio_unlock(page_folio(pte_page(pte)));
-		b->taken--;
-		uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
+		if (uremap_pte_has_folio(b->saved[i]))
+			folio = page_folio(pte_page(b->saved[i]));
+		for (; n; n--, i++) {
+			if (pte_none(b->saved[i]))
+				continue;
+			set_pte_at(b->mv->mm, b->src + i * PAGE_SIZE,
+				   b->src_pte + i, b->saved[i]);
+			b->taken--;
+			uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
+		}
+		if (folio)
+			folio_unlock(folio);
 	}
 }
 
-/* Give the taken folios their new place, up to the first that is pinned. */
+/* Give what was taken its new place, up to the first folio that is pinned. */
 static void uremap_batch_install(struct uremap_batch *b)
 {
 	struct vm_area_struct *vma = b->mv->dst_vma;
 	struct anon_vma *anon_vma = vma->anon_vma;
 	pgoff_t index = linear_page_index(vma, b->dst);
-	unsigned int i;
+	unsigned int i, n;
 
-	for (i = 0; i < b->seen; i++) {
+	for (i = 0; i < b->seen; i += n) {
 		pte_t pte = b->saved[i];
-		struct folio *folio;
+		struct folio *folio = NULL;
 
+		n = 1;
 		if (pte_none(pte))
 			continue;
-		folio = page_folio(pte_page(pte));
-		if (unlikely(folio_maybe_dma_pinned(folio))) {
-			uremap_batch_put_back(b, i);
-			b->why = UREMAP_REASON_PINNED;
-			return;
+		if (likely(uremap_pte_has_folio(pte))) {
+			folio = page_folio(pte_page(pte));
+			if (unlikely(uremap_folio_grabbed(folio, pte))) {
+				uremap_batch_put_back(b, i);
+				b->why = UREMAP_REASON_PINNED;
+				return;
+			}
+			if (unlikely(folio_test_large(folio))) {
+				n = folio_nr_pages(folio);
+				uremap_install_large(b, i, folio);
+				continue;
+			}
+			uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
 		}
-		uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
 		set_pte_at(b->mv->mm, b->dst + i * PAGE_SIZE, b->dst_pte + i,
-			   uremap_dst_pte(b, folio, pte));
-		folio_unlock(folio);
+			   uremap_dst_entry(b, i, pte));
+		if (likely(folio))
+			folio_unlock(folio);
 	}
 }
 
@@ -343,40 +273,30 @@ static void uremap_batch_run(struct uremap_batch *b)
 	uremap_batch_install(b);
 }
 
-/* The first folio is locked by somebody: wait until it is not. */
-static int uremap_wait_folio(struct uremap_mv *mv, struct folio *folio)
-{
-	int err = folio_lock_killable(folio);
-
-	if (!err)
-		folio_unlock(folio);
-	folio_put(folio);
-	if (err)
-		return uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);
-	return UREMAP_RETRY;
-}
-
-/* Book what a batch has done; say why if that is nothing. */
-static int uremap_batch_end(struct uremap_batch *b)
+/* Book what a batch has done; see to the first page if that is nothing. */
+static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 {
 	struct uremap_mv *mv = b->mv;
 	unsigned long seen = (unsigned long)b->seen << PAGE_SHIFT;
 	unsigned long taken = (unsigned long)b->taken << PAGE_SHIFT;
 
-	uremap_stat_add(UREMAP_STAT_PAGES, b->taken);
-	uremap_stat_add(UREMAP_STAT_HOLES, b->seen - b->taken);
+	if (unlikely(!seen)) {
+		/* What is in the way of a large folio may be further on. */
+		if (b->obstacle)
+			return uremap_stop(mv, -EEXIST, b->why,
+					   b->dst + b->obstacle * PAGE_SIZE);
+		if (b->why == UREMAP_REASON_FOLIO_BUSY)
+			return uremap_wait_folio(mv, b->busy);
+		return uremap_settle(mv, src_pmd, b->why);
+	}
+	if (unlikely(mv->healing) && !pte_none(b->saved[0]))
+		mv->healed += PAGE_SIZE;
 	mv->done += seen;
 	mv->moved += taken;
 	mv->holes += seen - taken;
-	if (b->seen)
-		return 0;
-	if (mv->let_go)
-		return UREMAP_RETRY;
-	if (b->why == UREMAP_REASON_FOLIO_BUSY)
-		return uremap_wait_folio(mv, b->busy);
-	if (b->why >= UREMAP_REASON_DST_BUSY)
-		return uremap_stop_dst(mv, uremap_reason_errno(b->why), b->why);
-	return uremap_stop_src(mv, uremap_reason_errno(b->why), b->why);
+	uremap_stat_add(UREMAP_STAT_PAGES, b->taken);
+	uremap_stat_add(UREMAP_STAT_HOLES, b->seen - b->taken);
+	return 0;
 }
 
 /**
@@ -402,6 +322,9 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		.dst = uremap_mv_dst(mv),
 		.nr = len >> PAGE_SHIFT,
 		.saved = mv->saved,
+		.wp = mv->mode & UREMAP_MOVE_WP,
+		.keep_wp = (mv->mode & UREMAP_MOVE_KEEP_WP) &&
+			   userfaultfd_wp(mv->dst_vma),
 	};
 	struct mmu_notifier_range range;
 	struct anon_vma *anon_vma;
@@ -424,5 +347,5 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 	uremap_stat_add(UREMAP_STAT_BATCHES, 1);
 	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
 
-	return locked ? uremap_batch_end(&b) : UREMAP_RETRY;
+	return locked ? uremap_batch_end(&b, src_pmd) : UREMAP_RETRY;
 }

@@ -22,4 +22,9 @@ void flush_tlb_mm_range(struct mm_struct *mm, unsigned long start,
 /* mm/rmap.c; mm/internal.h since 6.19, include/linux/rmap.h before. */
 int __anon_vma_prepare(struct vm_area_struct *vma);
 
+#ifdef UREMAP_SWAP_TABLE
+/* mm/swap_state.c, mm/swap.h */
+bool swap_cache_has_folio(swp_entry_t entry);
+#endif
+
 #endif /* _UREMAP_PROTOS_H */

@@ -20,6 +20,7 @@ static const char * const uremap_stat_names[UREMAP_STAT_NR] = {
 	[UREMAP_STAT_NOTIFIER_PAIRS] = "notifier_pairs",
 	[UREMAP_STAT_RMAP_LOCKS] = "rmap_locks",
 	[UREMAP_STAT_PAGES] = "pages",
+	[UREMAP_STAT_THPS] = "thps",
 	[UREMAP_STAT_HOLES] = "holes",
 	[UREMAP_STAT_PUT_BACK] = "put_back",
 	[UREMAP_STAT_RETRIES] = "retries",

@@ -14,7 +14,8 @@
 #include "sym.h"
 #include "uremap.h"
 
-DEFINE_STATIC_CALL_NULL(uremap_sym_lookup, kallsyms_lookup_name);
+DEFINE_STATIC_CALL_NULL(uremap_sym_kallsyms_lookup_name,
+			kallsyms_lookup_name);
 
 struct uremap_sym {
 	const char *name;
@@ -33,10 +34,30 @@ static const struct uremap_sym uremap_syms[] = {
 	UREMAP_SYMS(UREMAP_SYM_ROW)
 };
 
+struct uremap_data {
+	const char *name;
+	void **where;
+};
+
+#define UREMAP_DATA_POINTER(type, data) type *uremap_##data;
+UREMAP_DATA(UREMAP_DATA_POINTER)
+
+#define UREMAP_DATA_ROW(type, data)					\
+	{ .name = #data, .where = (void **)&uremap_##data },
+
+static const struct uremap_data uremap_data[] = {
+	UREMAP_DATA(UREMAP_DATA_ROW)
+};
+
+static unsigned long uremap_sym_lookup(const char *name)
+{
+	return static_call(uremap_sym_kallsyms_lookup_name)(name);
+}
+
 static void uremap_sym_bind_lookup(unsigned long addr)
 {
-	__static_call_update(&STATIC_CALL_KEY(uremap_sym_lookup),
-			     STATIC_CALL_TRAMP_ADDR(uremap_sym_lookup),
+	__static_call_update(&STATIC_CALL_KEY(uremap_sym_kallsyms_lookup_name),
+			     STATIC_CALL_TRAMP_ADDR(uremap_sym_kallsyms_lookup_name),
 			     (void *)addr);
 }
 
@@ -59,13 +80,19 @@ static int uremap_sym_init_lookup(void)
 	unregister_kprobe(&kp);
 
 	uremap_sym_bind_lookup(addr);
-	addr = static_call(uremap_sym_lookup)("kallsyms_lookup_name");
+	addr = uremap_sym_lookup("kallsyms_lookup_name");
 	if (!addr) {
 		pr_err("kallsyms_lookup_name does not know itself\n");
 		return -ENOENT;
 	}
 	uremap_sym_bind_lookup(addr);
 	return 0;
+}
+
+static bool uremap_sym_missing(const char *name)
+{
+	cond_resched();
+	return !uremap_sym_lookup(name);
 }
 
 /* All missing names in one message: whoever reports it reports all of it. */
@@ -76,12 +103,47 @@ static void uremap_sym_report(unsigned int missing)
 	unsigned int i;
 
 	for (i = 0; names && i < ARRAY_SIZE(uremap_syms); i++)
-		if (!static_call(uremap_sym_lookup)(uremap_syms[i].name))
+		if (uremap_sym_missing(uremap_syms[i].name))
 			len += scnprintf(names + len, PAGE_SIZE - len, " %s",
 					 uremap_syms[i].name);
+	for (i = 0; names && i < ARRAY_SIZE(uremap_data); i++)
+		if (uremap_sym_missing(uremap_data[i].name))
+			len += scnprintf(names + len, PAGE_SIZE - len, " %s",
+					 uremap_data[i].name);
 	pr_err("this kernel lacks %u symbol(s):%s\n", missing,
 	       names ? names : " (no memory to name them)");
 	kfree(names);
+}
+
+static unsigned int uremap_sym_bind_functions(void)
+{
+	unsigned int i, missing = 0;
+
+	for (i = 0; i < ARRAY_SIZE(uremap_syms); i++) {
+		const struct uremap_sym *sym = &uremap_syms[i];
+		unsigned long addr = uremap_sym_lookup(sym->name);
+
+		if (addr)
+			__static_call_update(sym->key, sym->tramp,
+					     (void *)addr);
+		else
+			missing++;
+		cond_resched();
+	}
+	return missing;
+}
+
+static unsigned int uremap_sym_bind_data(void)
+{
+	unsigned int i, missing = 0;
+
+	for (i = 0; i < ARRAY_SIZE(uremap_data); i++) {
+		void *addr = (void *)uremap_sym_lookup(uremap_data[i].name);
+
+		*uremap_data[i].where = addr;
+		missing += !addr;
+	}
+	return missing;
 }
 
 /**
@@ -93,27 +155,15 @@ static void uremap_sym_report(unsigned int missing)
  */
 int uremap_sym_init(void)
 {
-	unsigned int i, missing = 0;
+	unsigned int missing;
 	int err;
 
 	err = uremap_sym_init_lookup();
 	if (err)
 		return err;
-
-	for (i = 0; i < ARRAY_SIZE(uremap_syms); i++) {
-		const struct uremap_sym *sym = &uremap_syms[i];
-		unsigned long addr = static_call(uremap_sym_lookup)(sym->name);
-
-		if (addr)
-			__static_call_update(sym->key, sym->tramp,
-					     (void *)addr);
-		else
-			missing++;
-		cond_resched();
-	}
+	missing = uremap_sym_bind_functions() + uremap_sym_bind_data();
 	if (!missing)
 		return 0;
-
 	uremap_sym_report(missing);
 	return -ENOENT;
 }

@@ -69,6 +69,56 @@
 #define UREMAP_SYMS_RMAP(UREMAP_SYM)
 #endif
 
+#ifdef UREMAP_HAVE_ANON_EXCLUSIVE
+#define UREMAP_SYMS_REUSE(UREMAP_SYM)
+#ifdef UREMAP_SWAP_TABLE
+#define UREMAP_SYMS_SWAP(UREMAP_SYM)					\
+	UREMAP_SYM(bool, swap_cache_has_folio, (swp_entry_t entry), (entry))
+#else
+#define UREMAP_SYMS_SWAP(UREMAP_SYM)					\
+	UREMAP_SYM(struct swap_info_struct *, swp_swap_info,		\
+		   (swp_entry_t entry), (entry))
+#endif
+#else
+#define UREMAP_SYMS_REUSE(UREMAP_SYM)					\
+	UREMAP_SYM(bool, reuse_swap_page,				\
+		   (struct page *page, int *total_map_swapcount),	\
+		   (page, total_map_swapcount))
+#define UREMAP_SYMS_SWAP(UREMAP_SYM)
+#endif
+
+#if defined(UREMAP_SPLIT_PMD_NO_FOLIO)
+#define UREMAP_SYMS_SPLIT_PMD(UREMAP_SYM)				\
+	UREMAP_SYM(void, __split_huge_pmd,				\
+		   (struct vm_area_struct *vma, pmd_t *pmd,		\
+		    unsigned long addr, bool freeze),			\
+		   (vma, pmd, addr, freeze))
+#elif defined(UREMAP_SPLIT_PMD_PAGE)
+#define UREMAP_SYMS_SPLIT_PMD(UREMAP_SYM)				\
+	UREMAP_SYM(void, __split_huge_pmd,				\
+		   (struct vm_area_struct *vma, pmd_t *pmd,		\
+		    unsigned long addr, bool freeze, struct page *page), \
+		   (vma, pmd, addr, freeze, page))
+#else
+#define UREMAP_SYMS_SPLIT_PMD(UREMAP_SYM)				\
+	UREMAP_SYM(void, __split_huge_pmd,				\
+		   (struct vm_area_struct *vma, pmd_t *pmd,		\
+		    unsigned long addr, bool freeze, struct folio *folio), \
+		   (vma, pmd, addr, freeze, folio))
+#endif
+
+#ifdef UREMAP_SPLIT_FOLIO_TO_LIST
+#define UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
+	UREMAP_SYM(int, split_folio_to_list,				\
+		   (struct folio *folio, struct list_head *list),	\
+		   (folio, list))
+#else
+#define UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
+	UREMAP_SYM(int, split_huge_page_to_list,			\
+		   (struct page *page, struct list_head *list),		\
+		   (page, list))
+#endif
+
 /* Proof that a missing name is reported and the module does not load. */
 #ifdef UREMAP_BAD_SYMBOL
 int uremap_no_such_symbol(void);
@@ -100,13 +150,30 @@ int uremap_no_such_symbol_either(void);
 		    unsigned long end, unsigned int stride_shift,	\
 		    bool freed_tables),					\
 		   (mm, start, end, stride_shift, freed_tables))	\
+	UREMAP_SYM(void, lru_add_drain, (void), ())			\
+	UREMAP_SYM(void, pgtable_trans_huge_deposit,			\
+		   (struct mm_struct *mm, pmd_t *pmd, pgtable_t table),	\
+		   (mm, pmd, table))					\
+	UREMAP_SYM(pgtable_t, pgtable_trans_huge_withdraw,		\
+		   (struct mm_struct *mm, pmd_t *pmd), (mm, pmd))	\
 	UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
+	UREMAP_SYMS_REUSE(UREMAP_SYM)					\
+	UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
+	UREMAP_SYMS_SPLIT_PMD(UREMAP_SYM)				\
+	UREMAP_SYMS_SWAP(UREMAP_SYM)					\
 	UREMAP_SYMS_RMAP(UREMAP_SYM)					\
 	UREMAP_SYMS_BAD(UREMAP_SYM)
 
 #define UREMAP_SYM_DECLARE(ret, name, proto, args)			\
 	DECLARE_STATIC_CALL(uremap_sym_##name, name);
 UREMAP_SYMS(UREMAP_SYM_DECLARE)
+
+/*
+ * Data of the kernel: UREMAP_DATA(type, name) is read through uremap_name, a
+ * pointer; a shim cannot stand for it.
+ */
+#define UREMAP_DATA(DATA)						\
+	DATA(unsigned long, huge_zero_pfn)
 
 int uremap_sym_init(void);
 

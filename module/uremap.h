@@ -34,14 +34,30 @@ struct seq_file;
 
 /* Modes and features that this module has on this kernel. */
 #define UREMAP_MODES		(UREMAP_MOVE_DONTWAKE | \
-				 UREMAP_MOVE_ALLOW_SRC_HOLES)
-#define UREMAP_FEATURES		0ULL
+				 UREMAP_MOVE_ALLOW_SRC_HOLES | \
+				 UREMAP_MOVE_WP | UREMAP_MOVE_KEEP_WP | \
+				 UREMAP_MOVE_UNSHARE)
+#define UREMAP_FEATURES		(UREMAP_FEATURE_UNSHARE | \
+				 UREMAP_FEATURE_THP | \
+				 UREMAP_FEATURE_LARGE_FOLIO | \
+				 UREMAP_FEATURE_ZEROPAGE | \
+				 UREMAP_FEATURE_SWAP | \
+				 (UREMAP_SWAP_ENTRIES ? \
+				  UREMAP_FEATURE_SWAP_ENTRY : 0) | \
+				 UREMAP_FEATURE_UFFD_WP)
 
 /* Ranges one file may hold: bounds the kernel memory it can pin. */
 #define UREMAP_MAX_RANGES	(1U << 20)
 
 /* anon_vmas one file may keep alive before it lets go of all (rmap.c). */
 #define UREMAP_MAX_HOLDS	16
+
+/* Attempts at splitting one folio, pauses of a tick for one page. */
+#define UREMAP_MAX_SPLITS	16
+#define UREMAP_MAX_PAUSES	2000
+
+/* A shared page under userfaultfd's write-protection; not in the uABI. */
+#define UREMAP_REASON_NOT_EXCLUSIVE_WP	0x80000001U
 
 /* Attempts at one page before a move gives up with UREMAP_REASON_RETRY_LIMIT. */
 #define UREMAP_MAX_RETRIES	64
@@ -101,6 +117,9 @@ struct uremap_ctx {
  * @reason:   UREMAP_REASON_* when it stopped
  * @err:      the negative errno of @reason
  * @retries:  attempts since the last progress
+ * @pauses:   ticks waited since then
+ * @splits:   attempts at splitting since then
+ * @healing:  the page at @done was faulted in order to be unshared
  * @src_vma:  mapping of the source at @done; NULL: look it up and vet it
  * @dst_vma:  the same of the destination
  * @pair_end: offset at which either mapping ends
@@ -124,6 +143,9 @@ struct uremap_mv {
 	u32 reason;
 	int err;
 	unsigned int retries;
+	unsigned int pauses;
+	unsigned int splits;
+	bool healing;
 
 	struct vm_area_struct *src_vma;
 	struct vm_area_struct *dst_vma;
@@ -178,6 +200,13 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 /* move.c */
 void uremap_move(struct uremap_mv *mv);
 
+/* move_large.c */
+int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd);
+
+/* move_pmd.c */
+int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
+		     unsigned long len);
+
 /* move_pte.c */
 int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len);
@@ -205,6 +234,12 @@ void *uremap_scratch_get(void);
 void uremap_scratch_put(void *page);
 void uremap_scratch_exit(void);
 
+/* settle.c */
+int uremap_pause(struct uremap_mv *mv);
+int uremap_wait_folio(struct uremap_mv *mv, struct folio *folio);
+int uremap_fault_in(struct uremap_mv *mv);
+int uremap_settle(struct uremap_mv *mv, pmd_t *pmd, u32 why);
+
 /* stats.c */
 enum uremap_stat {
 	UREMAP_STAT_CALLS,
@@ -213,6 +248,7 @@ enum uremap_stat {
 	UREMAP_STAT_NOTIFIER_PAIRS,
 	UREMAP_STAT_RMAP_LOCKS,
 	UREMAP_STAT_PAGES,
+	UREMAP_STAT_THPS,
 	UREMAP_STAT_HOLES,
 	UREMAP_STAT_PUT_BACK,
 	UREMAP_STAT_RETRIES,
@@ -233,6 +269,8 @@ pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr);
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 				     unsigned long end);
+unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
+				    unsigned long end, u32 *why);
 void uremap_ptl_lock(spinlock_t *a, spinlock_t *b);
 void uremap_ptl_unlock(spinlock_t *a, spinlock_t *b);
 

@@ -54,6 +54,9 @@ static int uremap_pair_vet(struct uremap_mv *mv)
 	if (differ & VM_DROPPABLE)
 		return uremap_stop_dst(mv, -EINVAL,
 				       UREMAP_REASON_VMA_DROPPABLE);
+	if ((mv->mode & UREMAP_MOVE_WP) && !userfaultfd_wp(mv->dst_vma))
+		return uremap_stop_dst(mv, -EINVAL,
+				       UREMAP_REASON_WP_UNREGISTERED);
 	if (!uremap_pkey_permits(mv->src_vma))
 		return uremap_stop_src(mv, -EINVAL, UREMAP_REASON_VMA_PKEY);
 	if (!uremap_pkey_permits(mv->dst_vma))

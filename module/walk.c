@@ -9,7 +9,7 @@
  */
 #include <linux/mm.h>
 
-#include "uremap.h"
+#include "batch.h"
 
 /**
  * uremap_pmd_find - the PMD entry of an address
@@ -28,15 +28,16 @@ pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 	p4d_t *p4d;
 	pud_t *pud;
 
+	/* Each inside the one before: a folded level says just what it is told. */
 	*next = pgd_addr_end(addr, end);
 	if (pgd_none(*pgd))
 		return NULL;
 	p4d = p4d_offset(pgd, addr);
-	*next = p4d_addr_end(addr, end);
+	*next = p4d_addr_end(addr, *next);
 	if (p4d_none(*p4d))
 		return NULL;
 	pud = pud_offset(p4d, addr);
-	*next = pud_addr_end(addr, end);
+	*next = pud_addr_end(addr, *next);
 	/* Anonymous memory knows no larger leaf than a PMD. */
 	if (pud_none(*pud) || unlikely(pud_leaf(*pud)))
 		return NULL;
@@ -122,6 +123,57 @@ unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 		}
 	}
 	return end;
+}
+
+/* What keeps the page at @addr from being a destination, NONE if nothing. */
+static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
+{
+	unsigned long next;
+	pmd_t *pmd = uremap_pmd_find(mm, addr, addr + PAGE_SIZE, &next);
+	u32 why = UREMAP_REASON_NONE;
+	pmd_t pmdval;
+	pte_t *pte;
+
+	if (!pmd)
+		return why;
+	pmdval = pmdp_get_lockless(pmd);
+	if (!uremap_pmd_is_table(pmdval))
+		return pmd_none(pmdval) ? why : UREMAP_REASON_DST_BUSY;
+	pte = pte_offset_map(pmd, addr);
+	if (pte) {
+		pte_t pteval = ptep_get(pte);
+
+		if (!pte_none(pteval))
+			why = uremap_dst_reason(pteval);
+		pte_unmap(pte);
+	}
+	return why;
+}
+
+/**
+ * uremap_first_obstacle - where a destination cannot take a page
+ * @mm:    the address space
+ * @start: first address
+ * @end:   first address past the range
+ * @why:   out, if there is such a place: UREMAP_REASON_DST_*
+ *
+ * uremap_first_populated(), but for markers that are no obstacle.
+ *
+ * Context: mmap_lock or a VMA lock held.
+ * Return: the first such address, or @end.
+ */
+unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
+				    unsigned long end, u32 *why)
+{
+	for (; start < end; start += PAGE_SIZE) {
+		start = uremap_first_populated(mm, start, end);
+		if (start == end)
+			break;
+		*why = uremap_obstacle(mm, start);
+		if (*why)
+			break;
+	}
+	return start;
 }
 
 /**

@@ -220,7 +220,7 @@ struct uremap_move {
 #define UREMAP_REASON_DEVICE		44	/* device memory (EFAULT) */
 #define UREMAP_REASON_SRC_POISON	45	/* UFFDIO_POISON marker (EFAULT) */
 #define UREMAP_REASON_SRC_GUARD		46	/* guard page (EFAULT) */
-#define UREMAP_REASON_SRC_WP_MARKER	47	/* write-protected hole (EFAULT) */
+#define UREMAP_REASON_SRC_WP_MARKER	47	/* write-protected hole (ENOENT) */
 #define UREMAP_REASON_SRC_SPECIAL	48	/* a page the kernel gives no struct (EFAULT) */
 #define UREMAP_REASON_FOLIO_BUSY	49	/* locked by the kernel for long (EAGAIN) */
 /* the destination */

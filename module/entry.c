@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Entries of page tables: what they mean, and what they become at the
+ * destination.
+ */
+#include <linux/mm.h>
+
+#include "batch.h"
+
+/**
+ * uremap_dst_reason - what an entry that is not empty means at the destination
+ * @pte: the entry
+ *
+ * A write-protect marker stands for "when populated, write-protected" and is
+ * no obstacle: the page is installed so, as UFFDIO_COPY does.
+ *
+ * Context: any.
+ * Return: UREMAP_REASON_NONE if a page may be installed there, else the reason.
+ */
+u32 uremap_dst_reason(pte_t pte)
+{
+	unsigned long marker;
+	softleaf_t entry;
+
+	if (pte_present(pte))
+		return UREMAP_REASON_DST_BUSY;
+	entry = softleaf_from_pte(pte);
+	if (!softleaf_is_marker(entry))
+		return UREMAP_REASON_DST_BUSY;
+	marker = softleaf_to_marker(entry);
+	if (marker & PTE_MARKER_GUARD)
+		return UREMAP_REASON_DST_GUARD;
+	if (marker & PTE_MARKER_POISONED)
+		return UREMAP_REASON_DST_POISON;
+	return UREMAP_REASON_NONE;
+}
+
+/**
+ * uremap_src_leaf_reason - what a source entry that is not present asks for
+ * @pte: the entry, not empty
+ *
+ * A swap entry can move as it is if it is this address space's alone and the
+ * swap cache does not have the page: then nothing but this entry knows where
+ * the page belongs.  What the swap cache has is in memory and is faulted in.
+ * The entry is looked at under the page-table lock, which swapoff would need,
+ * so its device stays (C8, C10).
+ *
+ * Context: page-table lock held.
+ * Return: UREMAP_REASON_NONE if it may move as it is, else the reason.
+ */
+u32 uremap_src_leaf_reason(pte_t pte)
+{
+	softleaf_t entry = softleaf_from_pte(pte);
+	unsigned long marker;
+
+	if (softleaf_is_swap(entry))
+		return uremap_swap_movable(pte, entry) ? UREMAP_REASON_NONE :
+							 UREMAP_REASON_SWAP;
+	if (softleaf_is_migration(entry))
+		return UREMAP_REASON_MIGRATING;
+	if (softleaf_is_hwpoison(entry))
+		return UREMAP_REASON_HWPOISON;
+	if (softleaf_is_device_private(entry) ||
+	    softleaf_is_device_exclusive(entry))
+		return UREMAP_REASON_DEVICE;
+	if (!softleaf_is_marker(entry))
+		return UREMAP_REASON_SRC_SPECIAL;
+	marker = softleaf_to_marker(entry);
+	if (marker & PTE_MARKER_GUARD)
+		return UREMAP_REASON_SRC_GUARD;
+	if (marker & PTE_MARKER_POISONED)
+		return UREMAP_REASON_SRC_POISON;
+	return UREMAP_REASON_SRC_WP_MARKER;
+}
+
+/*
+ * Write-protection of userfaultfd follows the destination (G3): asked for by
+ * mode, by a marker that waited there, or carried from the source if the caller
+ * wants that and the destination is registered for it.
+ */
+static bool uremap_entry_wp(struct uremap_batch *b, unsigned int i, bool src_wp)
+{
+	return b->wp || (b->keep_wp && src_wp) ||
+	       (b->marked && !pte_none(ptep_get(b->dst_pte + i)));
+}
+
+static pte_t uremap_swap_entry(struct uremap_batch *b, unsigned int i,
+			       pte_t pte)
+{
+	bool wp = uremap_entry_wp(b, i, pte_swp_uffd_wp(pte));
+
+	pte = wp ? pte_swp_mkuffd_wp(pte) : pte_swp_clear_uffd_wp(pte);
+	return pgtable_supports_soft_dirty() ? pte_swp_mksoft_dirty(pte) : pte;
+}
+
+/*
+ * A present entry that is not simply kept: rebuilt from the destination's
+ * protection, which drops NUMA hints, and made writable as a fault would.
+ *
+ * A clean page is made dirty unless the swap cache has its content: MADV_FREE
+ * may have been at it, with the folio still waiting to be marked, and what was
+ * moved must not vanish.  The dirty bit of a zero page is not made up: it
+ * counts a page that KSM merged into it.
+ */
+static pte_t uremap_present_entry(struct uremap_batch *b, unsigned int i,
+				  pte_t pte)
+{
+	pte_t new = pfn_pte(pte_pfn(pte), b->mv->dst_vma->vm_page_prot);
+	bool wp = uremap_entry_wp(b, i, pte_uffd_wp(pte));
+	bool dirty = pte_dirty(pte);
+
+	new = pte_young(pte) ? pte_mkyoung(new) : pte_mkold(new);
+	if (pte_special(pte))
+		new = pte_mkspecial(new);
+	else if (!dirty)
+		dirty = !folio_test_swapcache(page_folio(pte_page(pte)));
+	if (dirty)
+		new = pte_mkdirty(new);
+	if (pgtable_supports_soft_dirty())
+		new = pte_mksoft_dirty(new);
+	if (wp)
+		return uremap_pte_mkuffd_wp(new);
+	return pte_special(pte) ? new : pte_mkwrite_novma(new);
+}
+
+/**
+ * uremap_dst_entry - the entry as the destination gets it
+ * @b:   the batch
+ * @i:   its place
+ * @pte: what the source had
+ *
+ * Both mappings have the same protection bits, so as a rule it is what the
+ * source had, with soft-dirty set: who tracks changes must see the page come.
+ *
+ * Context: page-table locks held, source entry cleared and flushed.
+ * Return: the entry to set.
+ */
+pte_t uremap_dst_entry(struct uremap_batch *b, unsigned int i, pte_t pte)
+{
+	if (unlikely(!pte_present(pte)))
+		return uremap_swap_entry(b, i, pte);
+	if (unlikely(!pte_write(pte) || !pte_dirty(pte) || b->wp || b->marked))
+		return uremap_present_entry(b, i, pte);
+	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
+}
+
+/**
+ * uremap_dst_pmd - the same for a huge entry
+ * @mv:  the move
+ * @pmd: what the source had, present
+ *
+ * Context: page-table locks held, source entry cleared and flushed.
+ * Return: the entry to set.
+ */
+pmd_t uremap_dst_pmd(struct uremap_mv *mv, pmd_t pmd)
+{
+	bool zero = uremap_is_huge_zero_pmd(pmd);
+	pmd_t new = pfn_pmd(pmd_pfn(pmd), mv->dst_vma->vm_page_prot);
+	bool wp = mv->mode & UREMAP_MOVE_WP;
+
+	if (pmd_uffd_wp(pmd) && (mv->mode & UREMAP_MOVE_KEEP_WP))
+		wp |= userfaultfd_wp(mv->dst_vma);
+	new = pmd_mkhuge(new);
+	new = pmd_young(pmd) ? pmd_mkyoung(new) : pmd_mkold(new);
+	if (pgtable_supports_soft_dirty())
+		new = pmd_mksoft_dirty(new);
+	if (zero)
+		new = uremap_pmd_mkhugezero(new);
+	else
+		new = pmd_mkdirty(new);
+	if (wp)
+		return uremap_pmd_mkuffd_wp(new);
+	return zero ? new : pmd_mkwrite_novma(new);
+}

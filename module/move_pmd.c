@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The mover of huge entries: a THP that one PMD entry maps.
+ *
+ * Aligned on both sides and asked for in full it moves as one entry, with the
+ * page table that is deposited for splitting it.  If the destination has a page
+ * table already, the THP's mapping is split, not the THP, and its PTEs move as
+ * those of any large folio.  Everything else needs the THP itself split.  What
+ * could make any of this fail is looked at before anything is changed, so a
+ * move that fails leaves a THP a THP.
+ */
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/rmap.h>
+
+#include "batch.h"
+#include "sym.h"
+
+/* May the THP (NULL: the huge zero page) that @pmd maps be moved? */
+static u32 uremap_thp_reason(struct uremap_mv *mv, struct folio *folio,
+			     pmd_t pmd)
+{
+	if (!folio)
+		return UREMAP_REASON_NONE;
+	if (unlikely(!uremap_folio_test_anon(folio)))
+		return UREMAP_REASON_SRC_SPECIAL;
+	if (unlikely(uremap_folio_hwpoisoned(folio)))
+		return UREMAP_REASON_HWPOISON;
+	if (unlikely(folio_maybe_dma_pinned(folio)))
+		return UREMAP_REASON_PINNED;
+	if (unlikely(!uremap_pmd_exclusive(folio, pmd)))
+		return pmd_uffd_wp(pmd) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
+					  UREMAP_REASON_NOT_EXCLUSIVE;
+	return UREMAP_REASON_NONE;
+}
+
+static struct folio *uremap_pmd_folio(pmd_t pmd)
+{
+	return uremap_is_huge_zero_pmd(pmd) ? NULL :
+					      page_folio(pmd_page(pmd));
+}
+
+/* Look at the THP without changing anything. */
+static u32 uremap_thp_peek(struct uremap_mv *mv, pmd_t *src_pmd)
+{
+	spinlock_t *ptl = pmd_lock(mv->mm, src_pmd);
+	pmd_t pmd = pmdp_get_lockless(src_pmd);
+	u32 why = UREMAP_REASON_NONE;
+
+	if (pmd_present(pmd) && pmd_trans_huge(pmd))
+		why = uremap_thp_reason(mv, uremap_pmd_folio(pmd), pmd);
+	spin_unlock(ptl);
+	return why;
+}
+
+/*
+ * The move itself, under both locks and the folio lock, in the order that
+ * uremap_batch_run() explains: clear, flush, barrier, pins, rmap, install.
+ */
+static u32 uremap_pmd_run(struct uremap_mv *mv, struct folio *folio,
+			  pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	unsigned long src = uremap_mv_src(mv), dst = uremap_mv_dst(mv);
+	pmd_t pmd;
+
+	pmd = pmdp_huge_get_and_clear(mv->mm, src, src_pmd);
+	flush_tlb_mm_range(mv->mm, src, src + PMD_SIZE, PMD_SHIFT, false);
+	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
+	/* Between clearing the entry and reading the pin count: C1. */
+	smp_mb();
+	if (folio && unlikely(folio_maybe_dma_pinned(folio) ||
+			      !uremap_pmd_exclusive(folio, pmd))) {
+		set_pmd_at(mv->mm, src, src_pmd, pmd);
+		uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
+		return UREMAP_REASON_PINNED;
+	}
+	if (folio)
+		uremap_folio_set_anon_rmap(folio, mv->dst_vma->anon_vma,
+					   linear_page_index(mv->dst_vma, dst));
+	set_pmd_at(mv->mm, dst, dst_pmd, uremap_dst_pmd(mv, pmd));
+	pgtable_trans_huge_deposit(mv->mm, dst_pmd,
+				   pgtable_trans_huge_withdraw(mv->mm, src_pmd));
+	return UREMAP_REASON_NONE;
+}
+
+/* Under both locks: is it still so, can the folio be had?  Then move it. */
+static u32 uremap_pmd_try(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	pmd_t pmd = pmdp_get_lockless(src_pmd);
+	struct folio *folio;
+	u32 why;
+
+	if (!pmd_present(pmd) || !pmd_trans_huge(pmd) ||
+	    !pmd_none(pmdp_get_lockless(dst_pmd)))
+		return UREMAP_REASON_RETRY_LIMIT;
+	folio = uremap_pmd_folio(pmd);
+	if (folio && !folio_trylock(folio))
+		return UREMAP_REASON_FOLIO_BUSY;
+	why = uremap_thp_reason(mv, folio, pmd);
+	if (!why && folio &&
+	    !uremap_rmap_hold(mv->ctx, uremap_folio_anon_vma(folio))) {
+		mv->let_go = true;
+		why = UREMAP_REASON_RETRY_LIMIT;
+	}
+	if (!why)
+		why = uremap_pmd_run(mv, folio, dst_pmd, src_pmd);
+	if (folio)
+		folio_unlock(folio);
+	return why;
+}
+
+/* Move one THP as one entry. */
+static u32 uremap_move_pmd(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	spinlock_t *dst_ptl = pmd_lockptr(mv->mm, dst_pmd);
+	spinlock_t *src_ptl = pmd_lockptr(mv->mm, src_pmd);
+	unsigned long src = uremap_mv_src(mv);
+	struct mmu_notifier_range range;
+	struct anon_vma *anon_vma;
+	u32 why;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, src,
+				src + PMD_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	anon_vma = uremap_rmap_lock(mv->src_vma);
+	uremap_ptl_lock(dst_ptl, src_ptl);
+	why = uremap_pmd_try(mv, dst_pmd, src_pmd);
+	uremap_ptl_unlock(dst_ptl, src_ptl);
+	uremap_rmap_unlock(anon_vma);
+	mmu_notifier_invalidate_range_end(&range);
+	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
+	if (!why) {
+		uremap_stat_add(UREMAP_STAT_THPS, 1);
+		mv->done += PMD_SIZE;
+		mv->moved += PMD_SIZE;
+	}
+	return why;
+}
+
+/* The mapping of the THP is split, its folio stays whole. */
+static int uremap_split_src_pmd(struct uremap_mv *mv, pmd_t *src_pmd)
+{
+	uremap_split_huge_pmd(mv->src_vma, src_pmd,
+			      uremap_mv_src(mv) & PMD_MASK);
+	return UREMAP_RETRY;
+}
+
+/*
+ * The destination has a page table.  If it is empty the THP goes in as PTEs; if
+ * not, the THP cannot go there whole, and is not broken for the attempt.
+ */
+static int uremap_move_thp_to_table(struct uremap_mv *mv, pmd_t *src_pmd)
+{
+	unsigned long dst = uremap_mv_dst(mv), full;
+	u32 why;
+
+	full = uremap_first_obstacle(mv->mm, dst, dst + PMD_SIZE, &why);
+	if (full < dst + PMD_SIZE)
+		return uremap_stop(mv, -EEXIST, why, full);
+	why = uremap_thp_peek(mv, src_pmd);
+	return why ? uremap_settle(mv, src_pmd, why) :
+		     uremap_split_src_pmd(mv, src_pmd);
+}
+
+/* Only a part is asked for, or it does not fit where it goes. */
+static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *src_pmd,
+				pmd_t pmd)
+{
+	unsigned long dst = uremap_mv_dst(mv);
+	u32 why;
+
+	if (uremap_first_obstacle(mv->mm, dst, dst + PAGE_SIZE, &why) == dst)
+		return uremap_stop_dst(mv, -EEXIST, why);
+	if (uremap_is_huge_zero_pmd(pmd))
+		return uremap_split_src_pmd(mv, src_pmd);
+	why = uremap_thp_peek(mv, src_pmd);
+	return uremap_settle(mv, src_pmd, why ? why : UREMAP_REASON_LARGE_FOLIO);
+}
+
+/**
+ * uremap_move_huge - get on where the source has a huge entry
+ * @mv:      the move
+ * @dst_pmd: PMD entry of the destination: empty or a page table
+ * @src_pmd: the same of the source: neither
+ * @len:     bytes inside both mappings
+ *
+ * Context: mmap_lock held, nothing else; may sleep.
+ * Return: 0 if it got on, UREMAP_RETRY if something changed or was waited for,
+ *	a negative errno with the reason recorded.
+ */
+int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
+		     unsigned long len)
+{
+	unsigned long src = uremap_mv_src(mv), dst = uremap_mv_dst(mv);
+	pmd_t pmd = pmdp_get_lockless(src_pmd);
+	u32 why;
+
+	if (pmd_none(pmd) || uremap_pmd_is_table(pmd))
+		return UREMAP_RETRY;
+	/* Migration is waited for, device memory comes back. */
+	if (!pmd_present(pmd))
+		return uremap_fault_in(mv);
+	if (((src | dst) & ~PMD_MASK) || len < PMD_SIZE)
+		return uremap_move_thp_part(mv, src_pmd, pmd);
+	if (!pmd_none(pmdp_get_lockless(dst_pmd)))
+		return uremap_move_thp_to_table(mv, src_pmd);
+
+	why = uremap_move_pmd(mv, dst_pmd, src_pmd);
+	return why ? uremap_settle(mv, src_pmd, why) : 0;
+}
