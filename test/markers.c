@@ -47,6 +47,16 @@ static void guard(char *start, size_t pages)
 	skip_if(!try_guard(start, pages), "no guard pages: %s", strerror(errno));
 }
 
+/* Pages proper: pagemap shows a marker as if it were swapped out. */
+static size_t count_present(const char *start, size_t pages)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < pages; i++)
+		n += !!(pagemap(start + i * PAGE) & PM_PRESENT);
+	return n;
+}
+
 /* Reading what the page holds: false if there is nothing to read. */
 static bool readable(const char *page)
 {
@@ -89,7 +99,7 @@ START_TEST(wp_at_source)
 			  10 * PAGE);
 	range_check(dst, 10, 1, 1);
 	range_check(dst + 20 * PAGE, 10, 21, 1);
-	ck_assert_uint_eq(count_populated(dst + 10 * PAGE, 10), 0);
+	ck_assert_uint_eq(count_present(dst + 10 * PAGE, 10), 0);
 	/* the first write to each is still an event */
 	check_wp_bits(src + 10 * PAGE, 10, true);
 	page_check_zero(src + 10 * PAGE);
@@ -137,7 +147,7 @@ START_TEST(wp_at_destination)
 		expect_trap(uffd, dst + i * PAGE, 1 + i, 1);
 		expect_no_trap(uffd, dst + (i + 1) * PAGE, 2 + i, 1);
 	}
-	ck_assert_uint_eq(count_populated(src, N), 0);
+	ck_assert_uint_eq(count_present(src, N), 0);
 }
 END_TEST
 
@@ -156,7 +166,7 @@ START_TEST(wp_on_both)
 	check_wp_bits(dst, 4, true);
 	check_wp_bits(src, 2, false);
 	check_wp_bits(src + 2 * PAGE, 2, true);
-	ck_assert_uint_eq(count_populated(dst, 4), 1);
+	ck_assert_uint_eq(count_present(dst, 4), 1);
 	expect_trap(uffd, dst + PAGE, 2, 1);
 }
 END_TEST
@@ -178,7 +188,7 @@ START_TEST(wp_under_huge_page)
 	check_wp_bits(dst + 10 * PAGE, HPAGES - 10, !_i);
 	range_check(dst, HPAGES, 1, 1);
 	expect_trap(uffd, dst + 9 * PAGE, 10, 1);
-	ck_assert_uint_eq(count_populated(src, HPAGES), 0);
+	ck_assert_uint_eq(count_present(src, HPAGES), 0);
 }
 END_TEST
 
@@ -186,21 +196,26 @@ END_TEST
 
 enum note { POISON, GUARD };
 
-/* Puts a note on a page; skips, telling the matrix, without that note. */
-static void put_note(enum note note, char *page, const char *state)
+/*
+ * Puts a note on page @at of a mapping of @pages; skips, telling the matrix,
+ * without that note.
+ */
+static void put_note(enum note note, char *start, size_t pages, size_t at,
+		     const char *state)
 {
+	char *page = start + at * PAGE;
 	int uffd;
 
 	if (note == GUARD) {
-		if (!has_guards())
+		if (state && !has_guards())
 			matrix_absent(state);
 		guard(page, 1);
 		return;
 	}
-	if (!has_poison())
+	if (state && !has_poison())
 		matrix_absent(state);
 	uffd = poison_open();
-	uffd_register(uffd, page, PAGE, MODE_MISSING);
+	uffd_register(uffd, start, pages * PAGE, MODE_MISSING);
 	ck_assert_int_eq(try_uffd_poison(uffd, page, PAGE), 0);
 }
 
@@ -215,7 +230,7 @@ START_TEST(note_at_source)
 	struct move_result r;
 
 	expect_ok(madvise(src + 4 * PAGE, PAGE, MADV_DONTNEED));
-	put_note(_i, src + 4 * PAGE, states[_i]);
+	put_note(_i, src, 10, 4, states[_i]);
 	r = matrix_move(states[_i], fd, dst, src + 4 * PAGE, PAGE, HOLES);
 	expect_result(r, .error = EFAULT, .reason = reason,
 		      .stop = ADDR(src + 4 * PAGE));
@@ -225,7 +240,7 @@ START_TEST(note_at_source)
 	range_check(dst, 4, 1, 1);
 	range_check(src + 5 * PAGE, 5, 6, 1);
 	ck_assert(!readable(src + 4 * PAGE));
-	ck_assert_uint_eq(count_populated(dst + 4 * PAGE, 6), 0);
+	ck_assert_uint_eq(count_present(dst + 4 * PAGE, 6), 0);
 	expect_move(fd, dst + 5 * PAGE, src + 5 * PAGE, 5 * PAGE, 0);
 	range_check(dst + 5 * PAGE, 5, 6, 1);
 }
@@ -243,7 +258,7 @@ START_TEST(note_at_destination)
 	char *src = map_filled(10, 1, 1), *dst = map_anon(10);
 	struct move_result r;
 
-	put_note(_i, dst + 4 * PAGE, states[_i]);
+	put_note(_i, dst, 10, 4, states[_i]);
 	r = matrix_move(states[_i], fd, dst + 4 * PAGE, src, PAGE, 0);
 	expect_result(r, .error = EEXIST, .reason = reason,
 		      .stop = ADDR(dst + 4 * PAGE));
@@ -266,10 +281,11 @@ END_TEST
 START_TEST(notes_on_both)
 {
 	int fd = dev_open_all();
-	char *src = map_filled(2, 1, 1), *dst = map_anon(2);
+	char *src = map_anon(2), *dst = map_anon(2);
 
-	put_note(_i & 1, src + PAGE, "-");
-	put_note(_i >> 1, dst + PAGE, "-");
+	page_fill(src, 1, 1);
+	put_note(_i & 1, src, 2, 1, NULL);
+	put_note(_i >> 1, dst, 2, 1, NULL);
 	expect_move_as(fd, dst, src, 2 * PAGE, HOLES, .done = PAGE,
 		       .error = EEXIST, .stop = ADDR(dst + PAGE),
 		       .reason = _i >> 1 ? UREMAP_REASON_DST_GUARD :
@@ -288,13 +304,13 @@ START_TEST(note_under_huge_page)
 	int fd = dev_open_all();
 	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
 
-	put_note(_i, dst + 300 * PAGE, "-");
+	put_note(_i, dst, HPAGES, 300, NULL);
 	frames_read(src, HPAGES, frames);
 	expect_move_as(fd, dst, src, PMD, 0, .error = EEXIST, .reason = reason,
 		       .stop = ADDR(dst + 300 * PAGE));
 	check_frames(src, HPAGES, frames);
 	ck_assert_int_eq(huge_kb(src), PMD / 1024);
-	ck_assert_uint_eq(count_populated(dst, HPAGES), 0);
+	ck_assert_uint_eq(count_present(dst, HPAGES), 0);
 	ck_assert(!readable(dst + 300 * PAGE));
 }
 END_TEST
