@@ -265,28 +265,37 @@ static const struct symbol *our_function(const char *name)
 START_TEST(shims)
 {
 	const struct symbol *shim;
-	size_t i, jumps = 0, shims = 0;
-	uint8_t text[6];
+	size_t i, j, shims = 0;
+	uint8_t text[16];
 	const char *name;
 
 	read_all();
-	for (i = 0; i < nr_sites; i++) {
-		name = function_of(sites[i].key);
-		shim = name ? our_function(name) : NULL;
-		/* before the jump: ENDBR and the tracer's 5 bytes, at most */
-		if (!shim || sites[i].addr < shim->addr ||
-		    sites[i].addr > shim->addr + 9)
-			continue;
-		ck_assert_msg(sites[i].tail, "%s does not jump but call", name);
-		ck_assert(kernel_has(name, branch_target(sites[i].addr, text)));
-		jumps++;
-	}
 	for (i = 0; i < nr_symbols; i++) {
 		name = function_of(symbols[i].name);
-		shims += symbols[i].ours && name && our_function(name);
+		shim = symbols[i].ours && name ? our_function(name) : NULL;
+		if (!shim)
+			continue;
+		/*
+		 * Before the jump: ENDBR, the tracer's 5 bytes, and a bool
+		 * argument made a clean one, at most.
+		 */
+		for (j = 0; j < nr_sites; j++)
+			if (!strcmp(sites[j].key, symbols[i].name) &&
+			    sites[j].addr >= shim->addr &&
+			    sites[j].addr <= shim->addr + 13)
+				break;
+		kernel_read(shim->addr, text, sizeof(text));
+		ck_assert_msg(j < nr_sites,
+			      "%s does not begin with its jump: %02x %02x %02x %02x %02x %02x %02x %02x %02x %02x %02x %02x %02x",
+			      name, text[0], text[1], text[2], text[3], text[4],
+			      text[5], text[6], text[7], text[8], text[9],
+			      text[10], text[11], text[12]);
+		ck_assert_msg(sites[j].tail, "%s does not jump but call", name);
+		ck_assert(kernel_has(name, branch_target(sites[j].addr, text)));
+		shims++;
 	}
 	ck_assert_uint_gt(shims, 0);
-	ck_assert_uint_eq(jumps, shims);
+	test_note("%zu shims", shims);
 }
 END_TEST
 

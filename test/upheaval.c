@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proves that moves survive anything that other threads do to the same memory
+ * meanwhile: each page stays at exactly one place, whole, or goes with the
+ * mapping that was taken away; nothing else is reported than what was done.
+ */
+#include "util.h"
+
+#include <sched.h>
+#include <signal.h>
+
+#define N	700			/* two page tables and more */
+#define ROUNDS	400
+
+struct scene {
+	int fd;
+	char *area[2];			/* page i is at one of them */
+	volatile bool stop;
+	unsigned long pages;		/* moved */
+};
+
+/* Errors that a scene allows, by uremap_move.error; 0 ends. */
+typedef const int errors[6];
+
+static bool allowed(const int *list, int error)
+{
+	for (; *list; list++)
+		if (*list == error)
+			return true;
+	return false;
+}
+
+/* Moves random runs to and fro until told to stop. */
+static void move_runs(struct scene *s, const int *list)
+{
+	struct move_result r;
+	int from, len, to;
+
+	while (!s->stop) {
+		from = rnd_below(N);
+		len = 1 + rnd_below(rnd() & 1 ? 8 : N - from);
+		if (len > N - from)
+			len = N - from;
+		to = rnd() & 1;
+		r = try_move(s->fd, s->area[to] + from * PAGE,
+			     s->area[!to] + from * PAGE, len * PAGE,
+			     rnd() & 1 ? UREMAP_MOVE_ALLOW_SRC_HOLES : 0);
+		if (r.ret && !allowed(list, r.error))
+			ck_abort_msg("errno %d error %u reason %s move %lld",
+				     r.err, r.error, reason_name(r.reason),
+				     (long long)r.move);
+		/* of all that is EINVAL only what mprotect may bring about */
+		if (r.error == EINVAL && r.reason != UREMAP_REASON_VMA_PROT &&
+		    r.reason != UREMAP_REASON_VMA_READONLY)
+			ck_abort_msg("EINVAL, reason %s", reason_name(r.reason));
+		if (r.move > 0)
+			__sync_fetch_and_add(&s->pages, r.moved / PAGE);
+		sched_yield();
+	}
+}
+
+static void *moves(void *arg)
+{
+	/* one at a time finds the other's pages already moved */
+	static errors list = { EEXIST, ENOENT, EAGAIN };
+
+	move_runs(arg, list);
+	return NULL;
+}
+
+static void scene_init(struct scene *s)
+{
+	int i, len;
+
+	memset(s, 0, sizeof(*s));
+	s->fd = dev_open_all();
+	for (i = 0; i < 2; i++)
+		s->area[i] = map_anon_aligned(N, PMD, rnd_below(512));
+	range_fill(s->area[0], N, 1, 1);
+	/* somewhere in between to begin with */
+	for (i = 0; i < N; i += len) {
+		len = 1 + rnd_below(60);
+		if (len > N - i)
+			len = N - i;
+		if (rnd() & 1)
+			expect_move(s->fd, s->area[1] + i * PAGE,
+				    s->area[0] + i * PAGE, len * PAGE, 0);
+	}
+}
+
+/* Each page is at exactly one of both places, and right. */
+static void scene_check(struct scene *s)
+{
+	int i, at;
+
+	for (i = 0; i < N; i++) {
+		at = page_populated(s->area[1] + i * PAGE);
+		ck_assert_msg(at != page_populated(s->area[0] + i * PAGE),
+			      "page %d is at both places, or none", i);
+		page_check(s->area[at] + i * PAGE, 1 + i, 1);
+	}
+}
+
+/* Movers are at work: what comes next comes in between. */
+static void scene_await(struct scene *s, unsigned long pages)
+{
+	while (s->pages < pages)
+		usleep(1000);
+}
+
+static void scene_end(struct scene *s, pthread_t *t, int nr)
+{
+	int i;
+
+	s->stop = true;
+	for (i = 0; i < nr; i++)
+		thread_join(t[i]);
+	ck_assert_uint_gt(s->pages, 0);
+	test_note("%lu pages moved", s->pages);
+}
+
+/* A to B and B to A at once, by several threads, over each other. */
+START_TEST(against_each_other)
+{
+	struct scene s;
+	pthread_t t[4];
+	int i;
+
+	scene_init(&s);
+	for (i = 0; i < 4; i++)
+		t[i] = thread_start(moves, &s);
+	scene_await(&s, 60000);
+	scene_end(&s, t, 4);
+	scene_check(&s);
+}
+END_TEST
+
+static void *moves_protected(void *arg)
+{
+	static errors list = { EEXIST, ENOENT, EAGAIN, EINVAL };
+	/* before 5.19 a page that lost its write bit may be a shared one */
+	static errors old_list = { EEXIST, ENOENT, EAGAIN, EINVAL, EBUSY };
+
+	move_runs(arg, kernel_has_pae() ? list : old_list);
+	return NULL;
+}
+
+/* mprotect splits, merges and locks out; no page is lost to it. */
+START_TEST(mprotect_meanwhile)
+{
+	static const int prots[] = { PROT_READ, PROT_NONE, PROT_READ | PROT_WRITE };
+	int round, from, len, i;
+	struct scene s;
+	pthread_t t[2];
+
+	scene_init(&s);
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves_protected, &s);
+	scene_await(&s, 2000);
+	for (round = 0; round < ROUNDS * 4; round++) {
+		from = rnd_below(N);
+		len = 1 + rnd_below(N - from);
+		expect_ok(mprotect(s.area[rnd() & 1] + from * PAGE, len * PAGE,
+				   prots[rnd_below(3)]));
+	}
+	for (i = 0; i < 2; i++)
+		expect_ok(mprotect(s.area[i], N * PAGE, PROT_READ | PROT_WRITE));
+	scene_end(&s, t, 2);
+	scene_check(&s);
+}
+END_TEST
+
+/* One area moves about in the address space; its pages go with it. */
+START_TEST(mremap_meanwhile)
+{
+	char *home, *away;
+	struct scene s;
+	pthread_t t[2];
+	int round, i;
+
+	scene_init(&s);
+	home = s.area[1];
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves, &s);
+	scene_await(&s, 2000);
+	away = map_nothing(N);
+	for (round = 0; round < ROUNDS; round++) {
+		ck_assert_ptr_eq(mremap(home, N * PAGE, N * PAGE,
+					MREMAP_MAYMOVE | MREMAP_FIXED, away),
+				 away);
+		ck_assert_ptr_eq(mremap(away, N * PAGE, N * PAGE,
+					MREMAP_MAYMOVE | MREMAP_FIXED, home),
+				 home);
+		if (round % 8 == 0)
+			usleep(1000);
+	}
+	scene_end(&s, t, 2);
+	scene_check(&s);
+}
+END_TEST
+
+/* Parts are unmapped and mapped anew: pages there are gone, others are not. */
+START_TEST(munmap_meanwhile)
+{
+	int round, from, len, i, at, gone = 0;
+	struct scene s;
+	pthread_t t[2];
+	char *p;
+
+	scene_init(&s);
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves, &s);
+	scene_await(&s, 2000);
+	for (round = 0; round < ROUNDS; round++) {
+		from = rnd_below(N);
+		len = 1 + rnd_below(N - from < 3 ? N - from : 3);
+		p = s.area[rnd() & 1] + from * PAGE;
+		expect_ok(munmap(p, len * PAGE));
+		if (round % 8 == 0)
+			usleep(500);
+		ck_assert_ptr_eq(mmap(p, len * PAGE, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				      -1, 0), p);
+		madvise(p, len * PAGE, MADV_NOHUGEPAGE);
+	}
+	scene_end(&s, t, 2);
+	for (i = 0; i < N; i++) {
+		at = page_populated(s.area[1] + i * PAGE);
+		if (page_populated(s.area[at] + i * PAGE)) {
+			page_check(s.area[at] + i * PAGE, 1 + i, 1);
+			ck_assert(!at || !page_populated(s.area[0] + i * PAGE));
+		} else {
+			gone++;
+		}
+	}
+	test_note("%d of %d pages unmapped", gone, N);
+	/* all of it can be used as ever */
+	expect_ok(madvise(s.area[0], N * PAGE, MADV_DONTNEED));
+	expect_ok(madvise(s.area[1], N * PAGE, MADV_DONTNEED));
+	range_fill(s.area[0], N, 1, 1);
+	expect_move(s.fd, s.area[1], s.area[0], N * PAGE, 0);
+	scene_check(&s);
+}
+END_TEST
+
+/*
+ * Whole page tables are emptied, which newer kernels then free at once.  Pages
+ * are brought back by moves too: a page cannot be filled where others move it.
+ */
+START_TEST(dontneed_meanwhile)
+{
+	char *area, *stage = map_anon(1);
+	struct move_result r;
+	struct scene s;
+	pthread_t t[2];
+	int round, i, at;
+
+	scene_init(&s);
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves, &s);
+	scene_await(&s, 2000);
+	for (round = 0; round < ROUNDS; round++) {
+		area = s.area[rnd() & 1];
+		expect_ok(madvise(area, N * PAGE, MADV_DONTNEED));
+		for (i = rnd_below(20); i < N; i += 1 + rnd_below(20)) {
+			page_fill(stage, 1 + i, 1);
+			r = try_move(s.fd, area + i * PAGE, stage, PAGE, 0);
+			ck_assert(!r.ret || r.err == EEXIST || r.err == EAGAIN);
+		}
+	}
+	scene_end(&s, t, 2);
+	for (i = 0; i < N; i++)
+		for (at = 0; at < 2; at++)
+			if (page_populated(s.area[at] + i * PAGE))
+				page_check(s.area[at] + i * PAGE, 1 + i, 1);
+}
+END_TEST
+
+/* fork makes pages shared, until they are written where they are. */
+static void *moves_and_writes(void *arg)
+{
+	struct scene *s = arg;
+	struct move_result r;
+	char *from;
+	int i, at;
+
+	while (!s->stop) {
+		i = rnd_below(N);
+		at = page_populated(s->area[1] + i * PAGE);
+		from = s->area[at] + i * PAGE;
+		r = try_move(s->fd, s->area[!at] + i * PAGE, from, PAGE, 0);
+		if (!r.ret) {
+			s->pages++;
+			continue;
+		}
+		if (r.err == EBUSY && r.reason == UREMAP_REASON_NOT_EXCLUSIVE)
+			page_fill(from, 1 + i, 1);
+		else if (r.err != EAGAIN)
+			ck_abort_msg("page %d: errno %d reason %s", i, r.err,
+				     reason_name(r.reason));
+	}
+	return NULL;
+}
+
+static int checks(void *arg)
+{
+	scene_check(arg);
+	return 0;
+}
+
+/* A child sees each page at exactly one place, as it was at the fork. */
+START_TEST(fork_meanwhile)
+{
+	struct scene s;
+	pthread_t t;
+	int round;
+
+	scene_init(&s);
+	t = thread_start(moves_and_writes, &s);
+	scene_await(&s, 100);
+	for (round = 0; round < 60; round++)
+		child_run(checks, &s);
+	scene_end(&s, &t, 1);
+	scene_check(&s);
+}
+END_TEST
+
+/*
+ * Random bulk moves while children come and go at once: here pages are often
+ * shared, and may stay where they are, but never be lost.
+ */
+static void *moves_shared(void *arg)
+{
+	static errors list = { EEXIST, ENOENT, EAGAIN, EBUSY };
+
+	move_runs(arg, list);
+	return NULL;
+}
+
+static int exits(void *arg)
+{
+	(void)arg;
+	_exit(0);
+}
+
+START_TEST(fork_storm)
+{
+	struct scene s;
+	pthread_t t[2];
+	int round, i, at;
+
+	scene_init(&s);
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves_shared, &s);
+	scene_await(&s, 2000);
+	for (round = 0; round < 200; round++) {
+		child_run(exits, NULL);
+		/*
+		 * Nobody shares it any more: a write makes it movable again.
+		 * One that comes too late leaves zeros at the empty place.
+		 */
+		for (i = 0; i < 20; i++) {
+			int n = rnd_below(N);
+
+			at = page_populated(s.area[1] + n * PAGE);
+			madvise(s.area[at] + n * PAGE, PAGE,
+				MADV_POPULATE_WRITE);
+		}
+	}
+	scene_end(&s, t, 2);
+	for (i = 0; i < N; i++) {
+		at = page_same(s.area[1] + i * PAGE, 1 + i, 1, NULL, 0);
+		page_check(s.area[at] + i * PAGE, 1 + i, 1);
+		page_check_zero(s.area[!at] + i * PAGE);
+	}
+}
+END_TEST
+
+/* Signals that are handled do not disturb a move. */
+static volatile unsigned long signals;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	signals++;
+}
+
+static void *moves_all(void *arg)
+{
+	struct scene *s = arg;
+	int round;
+	char *t;
+
+	for (round = 0; round < 600; round++) {
+		expect_move(s->fd, s->area[1], s->area[0], N * PAGE, 0);
+		t = s->area[0];
+		s->area[0] = s->area[1];
+		s->area[1] = t;
+	}
+	s->stop = true;
+	return NULL;
+}
+
+START_TEST(signals_meanwhile)
+{
+	struct scene s = { .fd = dev_open_all() };
+	struct sigaction sa = { .sa_handler = on_signal };
+	pthread_t t;
+
+	s.area[0] = map_filled(N, 1, 1);
+	s.area[1] = map_anon(N);
+	sigaction(SIGUSR1, &sa, NULL);
+	t = thread_start(moves_all, &s);
+	while (!s.stop) {
+		pthread_kill(t, SIGUSR1);
+		sched_yield();
+	}
+	thread_join(t);
+	ck_assert_uint_gt(signals, 0);
+	scene_check(&s);
+}
+END_TEST
+
+static const struct utest tests[] = {
+	UTEST_SLOW(against_each_other, 400),
+	UTEST_SLOW(mprotect_meanwhile, 400),
+	UTEST_SLOW(mremap_meanwhile, 400),
+	UTEST_SLOW(munmap_meanwhile, 400),
+	UTEST_SLOW(dontneed_meanwhile, 400),
+	UTEST_SLOW(fork_meanwhile, 400),
+	UTEST_SLOW(fork_storm, 400),
+	UTEST_SLOW(signals_meanwhile, 400),
+};
+UTEST_MAIN("upheaval", tests)
