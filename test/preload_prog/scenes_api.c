@@ -47,6 +47,7 @@ static void api_unprivileged(void)
 {
 	int fd = uffd_new();
 
+	uffd_open(0);
 	need(!setresuid(65534, 65534, 65534));
 	try_api(fd, UFFD_API, UFFD_FEATURE_MOVE | UFFD_FEATURE_EVENT_FORK);
 }
