@@ -141,7 +141,7 @@ START_TEST(droppable)
 {
 	int fd = dev_open_all();
 	char *src = mmap(NULL, 2 * PAGE, RW, MAP_ANONYMOUS | MAP_DROPPABLE, -1, 0);
-	char *gap = map_nothing(4), *dst, *plain = map_anon(2);
+	char *plain = map_anon(2), *gap = map_nothing(4), *dst;
 	struct move_result r;
 
 	if (src == MAP_FAILED) {
