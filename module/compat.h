@@ -325,6 +325,20 @@ static inline bool uremap_swap_movable(pte_t pte, softleaf_t entry)
 }
 #endif
 
+/*
+ * 6.9 "userfaultfd: move userfaultfd_ctx struct to header file": before it
+ * nobody but its owner can see whose memory a userfaultfd watches.
+ */
+static inline bool uremap_uffd_is_of(struct userfaultfd_ctx *uffd,
+				     struct mm_struct *mm)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	return uffd->mm == mm;
+#else
+	return true;
+#endif
+}
+
 /* 6.19 moved anon_vma_prepare() to mm/internal.h */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 int __anon_vma_prepare(struct vm_area_struct *vma);

@@ -14,6 +14,7 @@
 union uremap_arg {
 	struct uremap_info info;
 	struct uremap_range range;
+	struct uremap_attach attach;
 	struct uremap_move move;
 };
 
@@ -23,6 +24,8 @@ static_assert(offsetof(struct uremap_info, va_end) == 32);
 static_assert(offsetof(struct uremap_info, max_segments) == 52);
 static_assert(sizeof(struct uremap_range) == 32);
 static_assert(offsetof(struct uremap_range, reserved) == 24);
+static_assert(sizeof(struct uremap_attach) == 16);
+static_assert(offsetof(struct uremap_attach, reserved) == 8);
 static_assert(sizeof(struct uremap_move) == 96);
 static_assert(offsetof(struct uremap_move, move) == 32);
 static_assert(offsetof(struct uremap_move, reason) == 72);
@@ -32,25 +35,32 @@ struct uremap_ioctl {
 	unsigned int cmd;
 	size_t min_size;
 	bool any_mm;
-	long (*fn)(struct uremap_ctx *ctx, union uremap_arg *arg);
+	long (*fn)(struct uremap_ctx *ctx, union uremap_arg *arg,
+		   void __user *uarg);
 };
 
-static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg);
+static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
+			      void __user *uarg);
 static long uremap_ioctl_register(struct uremap_ctx *ctx,
-				  union uremap_arg *arg);
+				  union uremap_arg *arg, void __user *uarg);
 static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
-				    union uremap_arg *arg);
-static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg);
+				    union uremap_arg *arg, void __user *uarg);
+static long uremap_ioctl_attach(struct uremap_ctx *ctx, union uremap_arg *arg,
+				void __user *uarg);
+static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg,
+			      void __user *uarg);
 
 /* Sizes of the first release: what is shorter has never existed. */
 static const struct uremap_ioctl uremap_ioctls[] = {
 	{ UREMAP_IOC_INFO, 56, true, uremap_ioctl_info },
 	{ UREMAP_IOC_REGISTER, 32, false, uremap_ioctl_register },
 	{ UREMAP_IOC_UNREGISTER, 32, false, uremap_ioctl_unregister },
+	{ UREMAP_IOC_ATTACH, 16, false, uremap_ioctl_attach },
 	{ UREMAP_IOC_MOVE, 96, false, uremap_ioctl_move },
 };
 
-static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg)
+static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
+			      void __user *uarg)
 {
 	struct uremap_info *info = &arg->info;
 	unsigned int i;
@@ -82,7 +92,7 @@ static int uremap_check_range_arg(struct uremap_ctx *ctx,
 }
 
 static long uremap_ioctl_register(struct uremap_ctx *ctx,
-				  union uremap_arg *arg)
+				  union uremap_arg *arg, void __user *uarg)
 {
 	struct uremap_range *range = &arg->range;
 	int err = uremap_check_range_arg(ctx, range);
@@ -94,7 +104,7 @@ static long uremap_ioctl_register(struct uremap_ctx *ctx,
 }
 
 static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
-				    union uremap_arg *arg)
+				    union uremap_arg *arg, void __user *uarg)
 {
 	struct uremap_range *range = &arg->range;
 	int err = uremap_check_range_arg(ctx, range);
@@ -103,6 +113,16 @@ static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
 		return err;
 	return uremap_unregister(ctx, range->start, range->start + range->len,
 				 range->rights);
+}
+
+static long uremap_ioctl_attach(struct uremap_ctx *ctx, union uremap_arg *arg,
+				void __user *uarg)
+{
+	struct uremap_attach *attach = &arg->attach;
+
+	if (attach->flags || attach->reserved)
+		return -EINVAL;
+	return uremap_attach(ctx, attach->uffd);
 }
 
 /* What uffdio_move.move and the return value of UFFDIO_MOVE say. */
@@ -122,13 +142,15 @@ static long uremap_move_report(struct uremap_move *move,
 	return mv->done ? -EAGAIN : mv->err;
 }
 
-static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg)
+static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg,
+			      void __user *uarg)
 {
 	struct uremap_move *move = &arg->move;
 	struct uremap_mv mv = {
 		.ctx = ctx,
 		.mm = ctx->mm,
 	};
+	int err;
 
 	if (move->reserved[0] || move->reserved[1])
 		return -EINVAL;
@@ -147,6 +169,11 @@ static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg)
 	mv.mode = move->mode;
 	if (!mv.err)
 		uremap_move(&mv);
+	/* The reserved words of the caller's structure serve as scratch. */
+	err = uremap_wake(&mv, uarg + offsetof(struct uremap_move, reserved));
+	uremap_uffd_put(&mv);
+	if (err)
+		return err;
 	return uremap_move_report(move, &mv);
 }
 
@@ -194,12 +221,12 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 			return err;
 	}
 	if (!(_IOC_DIR(op->cmd) & _IOC_READ))
-		return op->fn(ctx, &karg);
+		return op->fn(ctx, &karg, uarg);
 
 	/* An answer that cannot be given is found out before anything moves. */
 	if (copy_to_user(uarg, &karg, min(usize, ksize)))
 		return -EFAULT;
-	ret = op->fn(ctx, &karg);
+	ret = op->fn(ctx, &karg, uarg);
 	if (copy_to_user(uarg, &karg, min(usize, ksize)))
 		return -EFAULT;
 	return ret;

@@ -159,7 +159,7 @@ static void uremap_move_turn(struct uremap_mv *mv)
 		uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
-	if (uremap_check_registered(mv))
+	if (uremap_check_registered(mv) || uremap_uffd_get(mv))
 		goto out;
 	if (mmap_read_lock_killable(mv->mm)) {
 		uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);

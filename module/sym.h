@@ -173,7 +173,11 @@ UREMAP_SYMS(UREMAP_SYM_DECLARE)
  * pointer; a shim cannot stand for it.
  */
 #define UREMAP_DATA(DATA)						\
-	DATA(unsigned long, huge_zero_pfn)
+	DATA(unsigned long, huge_zero_pfn)				\
+	DATA(const struct file_operations, userfaultfd_fops)
+
+#define UREMAP_DATA_DECLARE(type, data) extern type *uremap_##data;
+UREMAP_DATA(UREMAP_DATA_DECLARE)
 
 int uremap_sym_init(void);
 

@@ -44,7 +44,8 @@ struct seq_file;
 				 UREMAP_FEATURE_SWAP | \
 				 (UREMAP_SWAP_ENTRIES ? \
 				  UREMAP_FEATURE_SWAP_ENTRY : 0) | \
-				 UREMAP_FEATURE_UFFD_WP)
+				 UREMAP_FEATURE_UFFD_WP | \
+				 UREMAP_FEATURE_ATTACH)
 
 /* Ranges one file may hold: bounds the kernel memory it can pin. */
 #define UREMAP_MAX_RANGES	(1U << 20)
@@ -86,6 +87,8 @@ struct uremap_hold {
  * @src:       addresses that may be moved from
  * @dst:       addresses that may be moved to
  * @nr_ranges: intervals in both sets
+ * @uffd:      context of the attached userfaultfd, as a value only; NULL if none
+ * @uffd_fd:   its descriptor, in the file table of the opener
  * @hold_lock: protects additions to @holds against each other
  * @holds:     anon_vmas whose folios were moved away (rmap.c)
  * @nr_holds:  entries of @holds; grows under @hold_lock, read without
@@ -96,6 +99,8 @@ struct uremap_ctx {
 	struct uremap_set src;
 	struct uremap_set dst;
 	unsigned int nr_ranges;
+	void *uffd;
+	int uffd_fd;
 	spinlock_t hold_lock;
 	struct uremap_hold holds[UREMAP_MAX_HOLDS];
 	unsigned int nr_holds;
@@ -120,6 +125,7 @@ struct uremap_ctx {
  * @pauses:   ticks waited since then
  * @splits:   attempts at splitting since then
  * @healing:  the page at @done was faulted in order to be unshared
+ * @uffd:     the attached userfaultfd, referenced; NULL if none
  * @src_vma:  mapping of the source at @done; NULL: look it up and vet it
  * @dst_vma:  the same of the destination
  * @pair_end: offset at which either mapping ends
@@ -146,6 +152,7 @@ struct uremap_mv {
 	unsigned int pauses;
 	unsigned int splits;
 	bool healing;
+	struct file *uffd;
 
 	struct vm_area_struct *src_vma;
 	struct vm_area_struct *dst_vma;
@@ -187,6 +194,15 @@ static inline int uremap_stop_dst(struct uremap_mv *mv, int err, u32 reason)
 {
 	return uremap_stop(mv, err, reason, uremap_mv_dst(mv));
 }
+
+/* attach.c */
+int uremap_attach(struct uremap_ctx *ctx, int fd);
+int uremap_uffd_get(struct uremap_mv *mv);
+void uremap_uffd_put(struct uremap_mv *mv);
+int uremap_uffd_check(struct uremap_mv *mv);
+bool uremap_uffd_owns(const struct uremap_mv *mv,
+		      const struct vm_area_struct *vma);
+int uremap_wake(struct uremap_mv *mv, void __user *scratch);
 
 /* context.c */
 struct uremap_ctx *uremap_ctx_create(struct mm_struct *mm);

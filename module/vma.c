@@ -46,6 +46,9 @@ static int uremap_pair_vet(struct uremap_mv *mv)
 		return uremap_stop_src(mv, -EINVAL, UREMAP_REASON_VMA_SPECIAL);
 	if (dst->vm_flags & UREMAP_VM_SPECIAL)
 		return uremap_stop_dst(mv, -EINVAL, UREMAP_REASON_VMA_SPECIAL);
+	if (!uremap_uffd_owns(mv, dst))
+		return uremap_stop_dst(mv, -EINVAL,
+				       UREMAP_REASON_DST_NOT_UFFD);
 	if (!vma_is_anonymous(mv->src_vma))
 		return uremap_stop_src(mv, -EINVAL, UREMAP_REASON_VMA_NOT_ANON);
 	if (!vma_is_anonymous(mv->dst_vma))
@@ -81,6 +84,9 @@ int uremap_pair_find(struct uremap_mv *mv)
 	int err;
 
 	mv->src_vma = NULL;
+	err = uremap_uffd_check(mv);
+	if (err)
+		return err;
 	mv->dst_vma = vma_lookup(mv->mm, dst);
 	if (!mv->dst_vma)
 		return uremap_stop_dst(mv, -ENOENT, UREMAP_REASON_DST_NO_VMA);

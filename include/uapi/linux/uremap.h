@@ -107,6 +107,34 @@ struct uremap_range {
 	__aligned_u64 reserved;
 };
 
+/**
+ * struct uremap_attach - argument of UREMAP_IOC_ATTACH
+ * @uffd:     descriptor of a userfaultfd of this process, or -1 to detach
+ * @flags:    must be 0
+ * @reserved: must be 0
+ *
+ * Makes moves work together with a userfaultfd: they go only to mappings that
+ * are registered with it, wake the threads that wait for what has arrived
+ * (unless DONTWAKE; never at holes; also at a page that was there already), and
+ * fail with EAGAIN while it has news of a changing layout that nobody has read.
+ *
+ * No reference is taken, so closing the userfaultfd has its usual effect; moves
+ * then fail with EBADF until another one is attached or this one detached.  The
+ * descriptor must stay what it is.
+ *
+ * Errors:
+ *
+ *  - EBADF:  @uffd is not an open descriptor
+ *  - EINVAL: it is no userfaultfd, has not been through UFFDIO_API, or belongs
+ *            to another process (before Linux 6.9 that is found by the moves)
+ *  - EBUSY:  one is attached already
+ */
+struct uremap_attach {
+	__s32 uffd;
+	__u32 flags;
+	__aligned_u64 reserved;
+};
+
 /*
  * Modes of a move.  The first two are UFFDIO_MOVE's.
  *
@@ -138,7 +166,7 @@ struct uremap_range {
  * @stop:     out: address @reason speaks of, 0 if all was done
  * @reason:   out: UREMAP_REASON_*, why it stopped there; 0 if all was done
  * @error:    out: the errno that belongs to @reason, positive; 0 if none
- * @reserved: must be 0
+ * @reserved: must be 0; the module may write here while it works
  *
  * Moves page after page; each is at exactly one of both places at any time,
  * and no store through the source address lands after the page is visible at
@@ -162,6 +190,7 @@ struct uremap_range {
  *  - EAGAIN: partial progress, or the attempt kept losing a race
  *  - EINTR:  a fatal signal
  *  - ENOMEM: no memory for page tables
+ *  - EBADF:  the attached userfaultfd has been closed
  */
 struct uremap_move {
 	__aligned_u64 dst;
@@ -192,6 +221,7 @@ struct uremap_move {
 #define UREMAP_REASON_NOMEM		7	/* no memory (ENOMEM) */
 #define UREMAP_REASON_CHANGING		8	/* userfaultfd layout is changing (EAGAIN) */
 #define UREMAP_REASON_DST_NOT_UFFD	9	/* dst not of the attached userfaultfd (EINVAL) */
+#define UREMAP_REASON_UFFD_GONE		10	/* attached userfaultfd closed (EBADF) */
 /* the mappings */
 #define UREMAP_REASON_SRC_NO_VMA	16	/* nothing mapped at src (ENOENT) */
 #define UREMAP_REASON_DST_NO_VMA	17	/* nothing mapped at dst (ENOENT) */
@@ -232,6 +262,7 @@ struct uremap_move {
 #define UREMAP_IOC_INFO		_IOWR(UREMAP_IOC_TYPE, 0, struct uremap_info)
 #define UREMAP_IOC_REGISTER	_IOW(UREMAP_IOC_TYPE, 1, struct uremap_range)
 #define UREMAP_IOC_UNREGISTER	_IOW(UREMAP_IOC_TYPE, 2, struct uremap_range)
+#define UREMAP_IOC_ATTACH	_IOW(UREMAP_IOC_TYPE, 3, struct uremap_attach)
 #define UREMAP_IOC_MOVE		_IOWR(UREMAP_IOC_TYPE, 4, struct uremap_move)
 
 #endif /* _UAPI_LINUX_UREMAP_H */

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Working together with a userfaultfd.
+ *
+ * Everything is done through its own file operations: its context is private
+ * to the kernel before 6.9, and its waiters can be woken no other way.
+ *
+ * Attaching takes no reference to the file.  A userfaultfd unregisters its
+ * ranges and lets its waiters go when its last reference does, and an open
+ * /dev/uremap must not put that off.  What is kept is the descriptor, looked up
+ * again for each move, and its context as a mere value: the destination's VMAs
+ * have to carry the same value, so a stranger's userfaultfd never gets to see a
+ * move whatever the descriptor has become.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/uaccess.h>
+#include <linux/userfaultfd.h>
+#include <linux/userfaultfd_k.h>
+
+#include "sym.h"
+#include "uremap.h"
+
+/* Runs of pages looked up before waiting threads are woken for them. */
+#define UREMAP_WAKE_RUNS	32
+
+static bool uremap_is_uffd(struct file *file)
+{
+	return file->f_op == uremap_userfaultfd_fops;
+}
+
+/*
+ * A write-protect request looks first at whether the layout is changing, and
+ * then reads its argument, which is none here.  So it says -EAGAIN, -EFAULT, or
+ * -EINVAL if the userfaultfd has not been through UFFDIO_API.
+ */
+static long uremap_uffd_ask(struct file *file)
+{
+	return file->f_op->unlocked_ioctl(file, UFFDIO_WRITEPROTECT,
+					  (unsigned long)ERR_PTR(-PAGE_SIZE));
+}
+
+/**
+ * uremap_attach - bind a userfaultfd to a context, or none
+ * @ctx: the context
+ * @fd:  descriptor of the userfaultfd, -1 to detach
+ *
+ * Before 6.9 it cannot be told here whose memory the userfaultfd watches; a
+ * move finds out, because no mapping of this process is registered with it.
+ *
+ * Context: may sleep; takes ctx->lock.
+ * Return: 0; -EBADF if @fd is not open, -EINVAL if it is no userfaultfd, not
+ *	initialised, or another process's, -EBUSY if one is attached already,
+ *	-EINTR if killed while moves kept the lock.
+ */
+int uremap_attach(struct uremap_ctx *ctx, int fd)
+{
+	void *uffd = NULL;
+	int err;
+
+	if (fd != -1) {
+		struct file *file = fget(fd);
+
+		if (!file)
+			return -EBADF;
+		if (uremap_is_uffd(file) && uremap_uffd_ask(file) != -EINVAL &&
+		    uremap_uffd_is_of(file->private_data, ctx->mm))
+			uffd = file->private_data;
+		fput(file);
+		if (!uffd)
+			return -EINVAL;
+	}
+
+	err = down_write_killable(&ctx->lock);
+	if (err)
+		return err;
+	if (uffd && ctx->uffd) {
+		err = -EBUSY;
+	} else {
+		ctx->uffd = uffd;
+		ctx->uffd_fd = fd;
+	}
+	up_write(&ctx->lock);
+	return err;
+}
+
+/**
+ * uremap_uffd_get - get hold of the attached userfaultfd for a move
+ * @mv: the move
+ *
+ * Context: ctx->lock held for reading.
+ * Return: 0, or a negative errno with the reason recorded if it is gone.
+ */
+int uremap_uffd_get(struct uremap_mv *mv)
+{
+	struct uremap_ctx *ctx = mv->ctx;
+	struct file *file;
+
+	if (!ctx->uffd || mv->uffd)
+		return 0;
+	file = fget(ctx->uffd_fd);
+	if (file && uremap_is_uffd(file) && file->private_data == ctx->uffd) {
+		mv->uffd = file;
+		return 0;
+	}
+	if (file)
+		fput(file);
+	return uremap_stop(mv, -EBADF, UREMAP_REASON_UFFD_GONE, mv->dst);
+}
+
+/**
+ * uremap_uffd_put - undo uremap_uffd_get()
+ * @mv: the move
+ *
+ * Context: no lock held.
+ */
+void uremap_uffd_put(struct uremap_mv *mv)
+{
+	if (mv->uffd)
+		fput(mv->uffd);
+	mv->uffd = NULL;
+}
+
+/**
+ * uremap_uffd_check - may a move go on now, as far as the userfaultfd knows?
+ * @mv: the move
+ *
+ * A monitor that follows forks, remaps and removals is told of them after they
+ * have begun, and until it has read the news what it asks for may be based on
+ * an old layout (C30).  The state is raised under the mmap lock.
+ *
+ * Context: mmap_lock held.
+ * Return: 0, or -EAGAIN with the reason recorded.
+ */
+int uremap_uffd_check(struct uremap_mv *mv)
+{
+	if (likely(!mv->uffd) || uremap_uffd_ask(mv->uffd) != -EAGAIN)
+		return 0;
+	return uremap_stop_dst(mv, -EAGAIN, UREMAP_REASON_CHANGING);
+}
+
+/**
+ * uremap_uffd_owns - is a mapping registered with the attached userfaultfd?
+ * @mv:  the move
+ * @vma: the mapping
+ *
+ * Context: mmap_lock or VMA lock held.
+ * Return: true if so, or if none is attached.
+ */
+bool uremap_uffd_owns(const struct uremap_mv *mv,
+		      const struct vm_area_struct *vma)
+{
+	return !mv->uffd ||
+	       (void *)vma->vm_userfaultfd_ctx.ctx == mv->uffd->private_data;
+}
+
+static int uremap_wake_run(struct uremap_mv *mv, void __user *scratch,
+			   unsigned long start, unsigned long end)
+{
+	struct uffdio_range range = { .start = start, .len = end - start };
+
+	if (copy_to_user(scratch, &range, sizeof(range)))
+		return -EFAULT;
+	mv->uffd->f_op->unlocked_ioctl(mv->uffd, UFFDIO_WAKE,
+				       (unsigned long)scratch);
+	return 0;
+}
+
+/* The next runs of pages in [*start, end), as pairs of addresses. */
+static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
+				     unsigned long *start, unsigned long end)
+{
+	unsigned long addr = *start;
+	unsigned int nr = 0;
+	u32 why;
+
+	mmap_read_lock(mv->mm);
+	while (nr < 2 * UREMAP_WAKE_RUNS) {
+		addr = uremap_first_obstacle(mv->mm, addr, end, &why);
+		if (addr == end)
+			break;
+		runs[nr++] = addr;
+		while (addr < end &&
+		       uremap_first_obstacle(mv->mm, addr, addr + PAGE_SIZE,
+					     &why) == addr)
+			addr += PAGE_SIZE;
+		runs[nr++] = addr;
+	}
+	mmap_read_unlock(mv->mm);
+	*start = addr;
+	return nr;
+}
+
+/*
+ * With holes among what was done only those parts are woken that hold memory:
+ * who waits at a hole would fault again at once, and again be woken.
+ */
+static int uremap_wake_between_holes(struct uremap_mv *mv,
+				     void __user *scratch)
+{
+	unsigned long start = mv->dst, end = mv->dst + mv->done;
+	unsigned long runs[2 * UREMAP_WAKE_RUNS];
+	int err = 0;
+
+	while (!err && start < end && !fatal_signal_pending(current)) {
+		unsigned int i, nr = uremap_find_runs(mv, runs, &start, end);
+
+		for (i = 0; i < nr && !err; i += 2)
+			err = uremap_wake_run(mv, scratch, runs[i],
+					      runs[i + 1]);
+		cond_resched();
+	}
+	return err;
+}
+
+/**
+ * uremap_wake - let threads go that wait for what a move has brought
+ * @mv:      the move, ended
+ * @scratch: memory of the caller, room for a struct uffdio_range
+ *
+ * Includes those that wait for a page the move found in place already: whoever
+ * put it there may have done so before they began to wait.
+ *
+ * Context: no lock held; may sleep.
+ * Return: 0, or -EFAULT if @scratch cannot be written.
+ */
+int uremap_wake(struct uremap_mv *mv, void __user *scratch)
+{
+	int err = 0;
+
+	if (!mv->uffd || (mv->mode & UREMAP_MOVE_DONTWAKE))
+		return 0;
+	if (mv->moved)
+		err = mv->holes ? uremap_wake_between_holes(mv, scratch) :
+				  uremap_wake_run(mv, scratch, mv->dst,
+						  mv->dst + mv->done);
+	if (!err && mv->reason == UREMAP_REASON_DST_BUSY)
+		err = uremap_wake_run(mv, scratch, mv->stop,
+				      mv->stop + PAGE_SIZE);
+	return err;
+}
