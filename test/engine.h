@@ -69,4 +69,30 @@ static inline struct engine_result engine_move(const struct engine *e, void *dst
 			     (long long)_r.move);			\
 } while (0)
 
+static inline const char *engine_name(int which)
+{
+	return which == NATIVE ? "UFFDIO_MOVE" : "uremap";
+}
+
+static inline bool kernel_is(int major, int minor)
+{
+	return kernel_at_least(major, minor) && !kernel_at_least(major, minor + 1);
+}
+
+/*
+ * uremap must never show a defect.  That the other does proves that the test
+ * can see it; where it is silent, the kernel may have been repaired, so that is
+ * an error only on a release that is @known to have it.
+ */
+static inline void verdict_on(int which, const char *defect, bool seen,
+			      bool known)
+{
+	test_note("%s: %s: %s", engine_name(which), defect,
+		  seen ? "seen" : "not seen");
+	if (which == UREMAP && seen)
+		ck_abort_msg("uremap: %s", defect);
+	if (which == NATIVE && !seen && known)
+		ck_abort_msg("this test does not see: %s", defect);
+}
+
 #endif /* UREMAP_TEST_ENGINE_H */
