@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* qemu: -M kvm-amd */
 /*
  * Proves that the cost of a move is per batch and not per page: one TLB flush
  * and one pair of MMU notifier calls for all pages of a page table.

@@ -344,7 +344,7 @@ START_TEST(killed)
 	int i, status;
 	pid_t pid;
 
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < 100; i++) {
 		pid = child_start(moves_until_killed, NULL);
 		usleep(rnd_below(40000));
 		expect_ok(kill(pid, SIGKILL));
@@ -371,7 +371,7 @@ START_TEST(exit_during_moves)
 {
 	int i;
 
-	for (i = 0; i < 200; i++)
+	for (i = 0; i < 60; i++)
 		child_run(exits_during_moves, NULL);
 }
 END_TEST
@@ -395,7 +395,7 @@ START_TEST(exec_during_moves)
 {
 	int i;
 
-	for (i = 0; i < 100; i++)
+	for (i = 0; i < 40; i++)
 		child_run(execs_during_moves, NULL);
 }
 END_TEST

@@ -10,7 +10,7 @@
 #include <signal.h>
 
 #define N	700			/* two page tables and more */
-#define ROUNDS	400
+#define ROUNDS	150
 
 struct scene {
 	int fd;
@@ -129,7 +129,7 @@ START_TEST(against_each_other)
 	scene_init(&s);
 	for (i = 0; i < 4; i++)
 		t[i] = thread_start(moves, &s);
-	scene_await(&s, 60000);
+	scene_await(&s, 20000);
 	scene_end(&s, t, 4);
 	scene_check(&s);
 }
@@ -157,7 +157,7 @@ START_TEST(mprotect_meanwhile)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves_protected, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS * 4; round++) {
+	for (round = 0; round < ROUNDS * 8; round++) {
 		from = rnd_below(N);
 		len = 1 + rnd_below(N - from);
 		expect_ok(mprotect(s.area[rnd() & 1] + from * PAGE, len * PAGE,
@@ -262,7 +262,7 @@ START_TEST(dontneed_meanwhile)
 	for (round = 0; round < ROUNDS; round++) {
 		area = s.area[rnd() & 1];
 		expect_ok(madvise(area, N * PAGE, MADV_DONTNEED));
-		for (i = rnd_below(20); i < N; i += 1 + rnd_below(20)) {
+		for (i = rnd_below(40); i < N; i += 1 + rnd_below(40)) {
 			page_fill(stage, 1 + i, 1);
 			r = try_move(s.fd, area + i * PAGE, stage, PAGE, 0);
 			ck_assert(!r.ret || r.err == EEXIST || r.err == EAGAIN);
