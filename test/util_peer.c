@@ -69,6 +69,11 @@ void lru_settle(void)
 	madvise(spare, PAGE, MADV_COLD);
 }
 
+void lru_settle_all(void)
+{
+	ck_assert_int_eq(file_write("/proc/sys/vm/compact_memory", "1"), 0);
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec ts;

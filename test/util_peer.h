@@ -29,6 +29,8 @@ void peer_end(struct peer *p);
  * for a test that stays on one CPU.
  */
 void lru_settle(void);
+/* The same for all CPUs; pages may migrate by it. */
+void lru_settle_all(void);
 
 /* For the deadlines of stress tests, which are bounded by rounds as well. */
 uint64_t now_ms(void);
