@@ -19,6 +19,8 @@ dkmsdir	= $(DESTDIR)/usr/src/uremap-$(version)
 # the folders that need no more than a C compiler
 user	:= $(patsubst %/Makefile,%,$(wildcard lib/Makefile examples/Makefile))
 man	:= $(wildcard man/*.[1-9]*)
+# .2const belongs into man2: not every man looks into a folder of its own
+mandest	= $(DESTDIR)$(MANDIR)/man$(patsubst %const,%,$(patsubst .%,%,$(suffix $(1))))/$(notdir $(1))
 
 all: user modules ## user and modules
 
@@ -94,8 +96,7 @@ install-lib: ## the preload library and uremap-run
 	$(if $(wildcard lib/Makefile),+$(MAKE) -C lib install)
 
 install-man: ## the manual pages
-	$(foreach f,$(man),$(INSTALL) -D -m 644 $(f) \
-		$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(f)))/$(notdir $(f)) &&) :
+	$(foreach f,$(man),$(INSTALL) -D -m 644 $(f) $(call mandest,$(f)) &&) :
 
 install-udev: ## the group that may use the device, and loading at boot
 	$(INSTALL) -D -m 644 contrib/udev/60-uremap.rules \
@@ -111,8 +112,7 @@ uninstall: ## what install and install-udev put there
 		$(DESTDIR)/usr/lib/udev/rules.d/60-uremap.rules \
 		$(DESTDIR)/usr/lib/sysusers.d/uremap.conf \
 		$(DESTDIR)/usr/lib/modules-load.d/uremap.conf
-	$(foreach f,$(man),$(RM) \
-		$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(f)))/$(notdir $(f)) &&) :
+	$(RM) $(foreach f,$(man),$(call mandest,$(f)))
 	$(if $(wildcard lib/Makefile),+$(MAKE) -C lib uninstall)
 	$(if $(DESTDIR)$(INSTALL_MOD_PATH),,$(DEPMOD) -a $(KERNELRELEASE))
 

@@ -76,6 +76,7 @@ apt_area() {
 		APT::Architecture "amd64";
 		APT::Sandbox::User "root";
 		Acquire::Languages "none";
+		Acquire::Retries "3";
 		Dir::Etc::sourcelist "$area/sources.list";
 		Dir::Etc::sourceparts "/dev/null";
 		Dir::Etc::preferences "/dev/null";
