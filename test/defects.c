@@ -259,6 +259,7 @@ START_TEST(lazyfree_loss)
 END_TEST
 
 struct spin {
+	volatile bool *begun;
 	const struct engine *e;
 	char *dst, *src;
 	size_t len;
@@ -273,6 +274,7 @@ static int spin_move(void *arg)
 	struct engine e = engine_open(s->e->which, 0);
 
 	engine_dst(&e, s->dst, s->len);
+	*s->begun = true;
 	r = engine_move(&e, s->dst, s->src, s->len, 0);
 	return r.err;
 }
@@ -296,6 +298,8 @@ START_TEST(spin)
 {
 	const struct engine e = { .which = _i >> 1 };
 	struct spin s = {
+		.begun = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0),
 		.e = &e,
 		.src = (char *)(uintptr_t)(_i & 1 ? 0 : 7 * PAGE),
 		.dst = (char *)(uintptr_t)(_i & 1 ? 1 : 0),
@@ -304,7 +308,7 @@ START_TEST(spin)
 	int status;
 
 	skip_if(e.which == NATIVE && !has_native_move(), "no UFFDIO_MOVE");
-	status = run_bounded(spin_in_child, &s, 15);
+	status = run_bounded_from(spin_in_child, &s, 15, s.begun);
 	test_note("%s: %s", engine_name(e.which), status == RUN_KILLED ?
 		  "killed after 15 seconds" : strerrorname_np(status));
 	if (e.which == UREMAP)

@@ -280,8 +280,16 @@ int get_pages(char *start, size_t pages, int *write_end)
 
 int run_bounded(int (*fn)(void *arg), void *arg, int secs)
 {
+	const volatile bool begun = true;
+
+	return run_bounded_from(fn, arg, secs, &begun);
+}
+
+int run_bounded_from(int (*fn)(void *arg), void *arg, int secs,
+		     const volatile bool *begun)
+{
 	const struct timespec pause = { .tv_nsec = 50000000 };
-	struct timespec start, now;
+	struct timespec start = { 0 }, now;
 	int status;
 	pid_t pid;
 
@@ -291,12 +299,15 @@ int run_bounded(int (*fn)(void *arg), void *arg, int secs)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(fn(arg));
 	}
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (!waitpid(pid, &status, WNOHANG)) {
+		nanosleep(&pause, NULL);
+		if (!*begun)
+			continue;
 		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (!start.tv_sec)
+			start = now;
 		if (now.tv_sec - start.tv_sec > secs)
 			kill(pid, SIGKILL);
-		nanosleep(&pause, NULL);
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : RUN_KILLED;
 }

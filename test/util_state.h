@@ -91,10 +91,13 @@ void check_wp_bits_at(const char *file, int line, const char *start,
 
 /*
  * Runs @fn in a child that is killed after @secs seconds.  Returns its exit
- * status, or RUN_KILLED; @fn must not use helpers that fail the test.
+ * status, or RUN_KILLED.
  */
 #define RUN_KILLED	(-1)
 int run_bounded(int (*fn)(void *arg), void *arg, int secs);
+/* Seconds of what may not end alone: while *@begun, in shared memory, is set */
+int run_bounded_from(int (*fn)(void *arg), void *arg, int secs,
+		     const volatile bool *begun);
 
 /* ---- the support matrix ------------------------------------------------ */
 
