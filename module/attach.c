@@ -168,7 +168,23 @@ static int uremap_wake_run(struct uremap_mv *mv, void __user *scratch,
 	return 0;
 }
 
-/* The next runs of pages in [*start, end), as pairs of addresses. */
+/* The first address from @addr on that is not populated. */
+static unsigned long uremap_run_end(struct mm_struct *mm, unsigned long addr,
+				    unsigned long end)
+{
+	u32 why;
+
+	while (addr < end &&
+	       uremap_first_obstacle(mm, addr, addr + PAGE_SIZE, &why) == addr)
+		addr += PAGE_SIZE;
+	return addr;
+}
+
+/*
+ * The next runs of pages in [*start, end), as pairs of addresses.  What was
+ * just moved may have been unmapped meanwhile, and page tables go with the last
+ * mapping, munmap() holding the lock for reading only: so mapping by mapping.
+ */
 static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
 				     unsigned long *start, unsigned long end)
 {
@@ -177,15 +193,21 @@ static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
 	u32 why;
 
 	mmap_read_lock(mv->mm);
-	while (nr < 2 * UREMAP_WAKE_RUNS) {
-		addr = uremap_first_obstacle(mv->mm, addr, end, &why);
-		if (addr == end)
+	while (addr < end && nr < 2 * UREMAP_WAKE_RUNS) {
+		struct vm_area_struct *vma = find_vma(mv->mm, addr);
+		unsigned long stop;
+
+		if (!vma || vma->vm_start >= end) {
+			addr = end;
 			break;
+		}
+		addr = max(addr, vma->vm_start);
+		stop = min(end, vma->vm_end);
+		addr = uremap_first_obstacle(mv->mm, addr, stop, &why);
+		if (addr == stop)
+			continue;
 		runs[nr++] = addr;
-		while (addr < end &&
-		       uremap_first_obstacle(mv->mm, addr, addr + PAGE_SIZE,
-					     &why) == addr)
-			addr += PAGE_SIZE;
+		addr = uremap_run_end(mv->mm, addr, stop);
 		runs[nr++] = addr;
 	}
 	mmap_read_unlock(mv->mm);
@@ -197,10 +219,9 @@ static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
  * With holes among what was done only those parts are woken that hold memory:
  * who waits at a hole would fault again at once, and again be woken.
  */
-static int uremap_wake_between_holes(struct uremap_mv *mv,
-				     void __user *scratch)
+static int uremap_wake_between_holes(struct uremap_mv *mv, void __user *scratch,
+				     unsigned long start, unsigned long end)
 {
-	unsigned long start = mv->dst, end = mv->dst + mv->done;
 	unsigned long runs[2 * UREMAP_WAKE_RUNS];
 	int err = 0;
 
@@ -212,6 +233,23 @@ static int uremap_wake_between_holes(struct uremap_mv *mv,
 					      runs[i + 1]);
 		cond_resched();
 	}
+	return err;
+}
+
+static int uremap_wake_segment(struct uremap_mv *mv, void __user *scratch,
+			       const struct uremap_segment *seg)
+{
+	u64 done = seg->move > 0 ? seg->move : 0;
+	int err = 0;
+
+	if (done && !seg->holes)
+		err = uremap_wake_run(mv, scratch, seg->dst, seg->dst + done);
+	else if (done > seg->holes)
+		err = uremap_wake_between_holes(mv, scratch, seg->dst,
+						seg->dst + done);
+	if (!err && seg->reason == UREMAP_REASON_DST_BUSY)
+		err = uremap_wake_run(mv, scratch, seg->stop,
+				      seg->stop + PAGE_SIZE);
 	return err;
 }
 
@@ -228,16 +266,12 @@ static int uremap_wake_between_holes(struct uremap_mv *mv,
  */
 int uremap_wake(struct uremap_mv *mv, void __user *scratch)
 {
+	unsigned int i;
 	int err = 0;
 
 	if (!mv->uffd || (mv->mode & UREMAP_MOVE_DONTWAKE))
 		return 0;
-	if (mv->moved)
-		err = mv->holes ? uremap_wake_between_holes(mv, scratch) :
-				  uremap_wake_run(mv, scratch, mv->dst,
-						  mv->dst + mv->done);
-	if (!err && mv->reason == UREMAP_REASON_DST_BUSY)
-		err = uremap_wake_run(mv, scratch, mv->stop,
-				      mv->stop + PAGE_SIZE);
+	for (i = 0; i < mv->cur && !err; i++)
+		err = uremap_wake_segment(mv, scratch, &mv->segs[i]);
 	return err;
 }

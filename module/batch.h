@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A batch: entries of one page table on each side (move_pte.c), and the parts
- * of its handling that have files of their own.
+ * A batch: runs of entries that are cleared together, flushed once and
+ * installed together (move_pte.c), and the parts of its handling that have
+ * files of their own.
  */
 #ifndef _UREMAP_BATCH_H
 #define _UREMAP_BATCH_H
@@ -10,46 +11,97 @@
 
 #include "uremap.h"
 
+/* Runs of a batch: the segments of a MOVEV that can share one TLB flush. */
+#define UREMAP_MAX_RUNS		64
+
+/*
+ * Page tables a batch may hold the locks of.  Lockdep can follow 48 locks at
+ * most, with the RCU read lock of every mapped table among them.
+ */
+#ifdef CONFIG_LOCKDEP
+#define UREMAP_MAX_TABLES	16
+#else
+#define UREMAP_MAX_TABLES	(2 * UREMAP_MAX_RUNS)
+#endif
+
 /**
- * struct uremap_batch - entries of one page table on each side
- * @mv:       the move
+ * struct uremap_run - entries next to each other in one table on each side
  * @src:      address of the first source entry
  * @dst:      address of the first destination entry
+ * @src_pte:  first source entry
+ * @dst_pte:  first destination entry
+ * @saved:    source entries that were taken, none for holes
+ * @busy:     folio whose lock is taken, at which the run ended; referenced if
+ *            it is that of the first entry
  * @nr:       entries wanted
  * @seen:     entries taken or found to be holes
  * @taken:    entries taken
- * @src_pte:  first source entry
- * @dst_pte:  first destination entry
- * @src_ptl:  lock of the source's page table
- * @dst_ptl:  lock of the destination's
- * @saved:    source entries that were taken, none for holes
- * @busy:     folio whose lock is taken, at which the batch ended; referenced if
- *            it is that of the first entry
  * @obstacle: entries from the first to the one that @why is about, if that is
  *            in the way of a large folio
- * @wp:       write-protect what is installed
- * @keep_wp:  write-protect what was
  * @marked:   some destination entry is a write-protect marker
  * @why:      UREMAP_REASON_* of ending before @nr
  */
-struct uremap_batch {
-	struct uremap_mv *mv;
+struct uremap_run {
 	unsigned long src;
 	unsigned long dst;
-	unsigned int nr;
-	unsigned int seen;
-	unsigned int taken;
 	pte_t *src_pte;
 	pte_t *dst_pte;
-	spinlock_t *src_ptl;
-	spinlock_t *dst_ptl;
 	pte_t *saved;
 	struct folio *busy;
-	unsigned int obstacle;
+	u16 nr;
+	u16 seen;
+	u16 taken;
+	u16 obstacle;
+	u32 why;
+	bool marked;
+};
+
+/**
+ * struct uremap_table - a page table whose lock a batch holds
+ * @pte: its first entry, mapped
+ * @ptl: its lock
+ */
+struct uremap_table {
+	pte_t *pte;
+	spinlock_t *ptl;
+};
+
+/**
+ * struct uremap_scratch - memory a move works in
+ * @saved:  source entries of a batch, each run's behind the one before
+ * @runs:   its runs
+ * @tables: its page tables
+ */
+struct uremap_scratch {
+	pte_t saved[PTRS_PER_PTE];
+	struct uremap_run runs[UREMAP_MAX_RUNS];
+	struct uremap_table tables[UREMAP_MAX_TABLES];
+};
+
+/**
+ * struct uremap_batch - what is cleared, flushed and installed together
+ * @mv:        the move
+ * @mm:        its address space
+ * @runs:      the runs
+ * @tables:    page tables that are locked
+ * @nr_runs:   how many
+ * @nr_tables: how many
+ * @nr_saved:  entries of the scratch that are in use
+ * @taken:     entries taken, of all runs
+ * @wp:        write-protect what is installed
+ * @keep_wp:   write-protect what was
+ */
+struct uremap_batch {
+	struct uremap_mv *mv;
+	struct mm_struct *mm;
+	struct uremap_run *runs;
+	struct uremap_table *tables;
+	unsigned int nr_runs;
+	unsigned int nr_tables;
+	unsigned int nr_saved;
+	unsigned int taken;
 	bool wp;
 	bool keep_wp;
-	bool marked;
-	u32 why;
 };
 
 /* Does the entry map memory that has a folio of its own? */
@@ -58,16 +110,37 @@ static inline bool uremap_pte_has_folio(pte_t pte)
 	return pte_present(pte) && !pte_special(pte);
 }
 
+static inline struct folio *uremap_pte_folio(pte_t pte)
+{
+	return page_folio(pte_page(pte));
+}
+
 /* entry.c */
 u32 uremap_dst_reason(pte_t pte);
 u32 uremap_src_leaf_reason(pte_t pte);
-pte_t uremap_dst_entry(struct uremap_batch *b, unsigned int i, pte_t pte);
+pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
+			   unsigned int i, pte_t pte);
 pmd_t uremap_dst_pmd(struct uremap_mv *mv, pmd_t pmd);
 
 /* move_large.c */
-u32 uremap_take_large(struct uremap_batch *b, unsigned int i,
-		      struct folio *folio, struct page *page);
-void uremap_install_large(struct uremap_batch *b, unsigned int i,
-			  struct folio *folio);
+u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
+		      unsigned int i, struct folio *folio, struct page *page);
+void uremap_install_large(struct uremap_batch *b, struct uremap_run *r,
+			  unsigned int i, struct folio *folio);
+
+/* run.c */
+void uremap_run_take(struct uremap_batch *b, struct uremap_run *r);
+void uremap_run_install(struct uremap_batch *b, struct uremap_run *r);
+void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
+			 unsigned int i);
+pte_t uremap_dst_entry(struct uremap_batch *b, struct uremap_run *r,
+		       unsigned int i, pte_t pte);
+
+/* tables.c */
+bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
+			pmd_t *dst_pmd, pmd_t *src_pmd);
+bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
+		       pmd_t *dst_pmd, pmd_t *src_pmd);
+void uremap_tables_unlock(struct uremap_batch *b);
 
 #endif /* _UREMAP_BATCH_H */

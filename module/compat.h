@@ -215,11 +215,10 @@ static inline struct vm_area_struct *vma_lookup(struct mm_struct *mm,
  * not hold it re-check folio->mapping under the anon_vma lock.  Before that
  * they do not, and the old anon_vma has to outlive them (rule C13).
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
-#define UREMAP_RMAP_FOLIO_LOCK
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
 #define UREMAP_RMAP_ANON_VMA_LOCK
-#else
+#endif
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
 #define UREMAP_RMAP_ANON_VMA_HOLD
 #endif
 

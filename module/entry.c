@@ -78,16 +78,17 @@ u32 uremap_src_leaf_reason(pte_t pte)
  * mode, by a marker that waited there, or carried from the source if the caller
  * wants that and the destination is registered for it.
  */
-static bool uremap_entry_wp(struct uremap_batch *b, unsigned int i, bool src_wp)
+static bool uremap_entry_wp(struct uremap_batch *b, struct uremap_run *r,
+			    unsigned int i, bool src_wp)
 {
 	return b->wp || (b->keep_wp && src_wp) ||
-	       (b->marked && !pte_none(ptep_get(b->dst_pte + i)));
+	       (r->marked && !pte_none(ptep_get(r->dst_pte + i)));
 }
 
-static pte_t uremap_swap_entry(struct uremap_batch *b, unsigned int i,
-			       pte_t pte)
+static pte_t uremap_swap_entry(struct uremap_batch *b, struct uremap_run *r,
+			       unsigned int i, pte_t pte)
 {
-	bool wp = uremap_entry_wp(b, i, pte_swp_uffd_wp(pte));
+	bool wp = uremap_entry_wp(b, r, i, pte_swp_uffd_wp(pte));
 
 	pte = wp ? pte_swp_mkuffd_wp(pte) : pte_swp_clear_uffd_wp(pte);
 	return pgtable_supports_soft_dirty() ? pte_swp_mksoft_dirty(pte) : pte;
@@ -102,18 +103,19 @@ static pte_t uremap_swap_entry(struct uremap_batch *b, unsigned int i,
  * moved must not vanish.  The dirty bit of a zero page is not made up: it
  * counts a page that KSM merged into it.
  */
-static pte_t uremap_present_entry(struct uremap_batch *b, unsigned int i,
+static pte_t uremap_present_entry(struct uremap_batch *b,
+				  struct uremap_run *r, unsigned int i,
 				  pte_t pte)
 {
 	pte_t new = pfn_pte(pte_pfn(pte), b->mv->dst_vma->vm_page_prot);
-	bool wp = uremap_entry_wp(b, i, pte_uffd_wp(pte));
+	bool wp = uremap_entry_wp(b, r, i, pte_uffd_wp(pte));
 	bool dirty = pte_dirty(pte);
 
 	new = pte_young(pte) ? pte_mkyoung(new) : pte_mkold(new);
 	if (pte_special(pte))
 		new = pte_mkspecial(new);
 	else if (!dirty)
-		dirty = !folio_test_swapcache(page_folio(pte_page(pte)));
+		dirty = !folio_test_swapcache(uremap_pte_folio(pte));
 	if (dirty)
 		new = pte_mkdirty(new);
 	if (pgtable_supports_soft_dirty())
@@ -124,24 +126,20 @@ static pte_t uremap_present_entry(struct uremap_batch *b, unsigned int i,
 }
 
 /**
- * uremap_dst_entry - the entry as the destination gets it
+ * uremap_entry_rebuild - the destination's entry where it is not the source's
  * @b:   the batch
+ * @r:   the run
  * @i:   its place
  * @pte: what the source had
- *
- * Both mappings have the same protection bits, so as a rule it is what the
- * source had, with soft-dirty set: who tracks changes must see the page come.
  *
  * Context: page-table locks held, source entry cleared and flushed.
  * Return: the entry to set.
  */
-pte_t uremap_dst_entry(struct uremap_batch *b, unsigned int i, pte_t pte)
+pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
+			   unsigned int i, pte_t pte)
 {
-	if (unlikely(!pte_present(pte)))
-		return uremap_swap_entry(b, i, pte);
-	if (unlikely(!pte_write(pte) || !pte_dirty(pte) || b->wp || b->marked))
-		return uremap_present_entry(b, i, pte);
-	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
+	return pte_present(pte) ? uremap_present_entry(b, r, i, pte) :
+				  uremap_swap_entry(b, r, i, pte);
 }
 
 /**

@@ -16,6 +16,7 @@ union uremap_arg {
 	struct uremap_range range;
 	struct uremap_attach attach;
 	struct uremap_move move;
+	struct uremap_movev movev;
 };
 
 static_assert(sizeof(struct uremap_info) == 56);
@@ -30,6 +31,10 @@ static_assert(sizeof(struct uremap_move) == 96);
 static_assert(offsetof(struct uremap_move, move) == 32);
 static_assert(offsetof(struct uremap_move, reason) == 72);
 static_assert(offsetof(struct uremap_move, reserved) == 80);
+static_assert(sizeof(struct uremap_segment) == 64);
+static_assert(offsetof(struct uremap_segment, reason) == 56);
+static_assert(sizeof(struct uremap_movev) == 56);
+static_assert(offsetof(struct uremap_movev, reserved) == 40);
 
 struct uremap_ioctl {
 	unsigned int cmd;
@@ -39,31 +44,18 @@ struct uremap_ioctl {
 		   void __user *uarg);
 };
 
-static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
-			      void __user *uarg);
-static long uremap_ioctl_register(struct uremap_ctx *ctx,
-				  union uremap_arg *arg, void __user *uarg);
-static long uremap_ioctl_unregister(struct uremap_ctx *ctx,
-				    union uremap_arg *arg, void __user *uarg);
-static long uremap_ioctl_attach(struct uremap_ctx *ctx, union uremap_arg *arg,
-				void __user *uarg);
-static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg,
-			      void __user *uarg);
-
-/* Sizes of the first release: what is shorter has never existed. */
-static const struct uremap_ioctl uremap_ioctls[] = {
-	{ UREMAP_IOC_INFO, 56, true, uremap_ioctl_info },
-	{ UREMAP_IOC_REGISTER, 32, false, uremap_ioctl_register },
-	{ UREMAP_IOC_UNREGISTER, 32, false, uremap_ioctl_unregister },
-	{ UREMAP_IOC_ATTACH, 16, false, uremap_ioctl_attach },
-	{ UREMAP_IOC_MOVE, 96, false, uremap_ioctl_move },
-};
+#define UREMAP_IOCTL_BIT(cmd)	(1ULL << _IOC_NR(cmd))
+#define UREMAP_IOCTLS	(UREMAP_IOCTL_BIT(UREMAP_IOC_INFO) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_REGISTER) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_UNREGISTER) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_ATTACH) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_MOVE) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_MOVEV))
 
 static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
 			      void __user *uarg)
 {
 	struct uremap_info *info = &arg->info;
-	unsigned int i;
 
 	if (info->reserved)
 		return -EINVAL;
@@ -76,9 +68,9 @@ static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
 		.page_size = PAGE_SIZE,
 		.huge_size = PMD_SIZE,
 		.max_ranges = UREMAP_MAX_RANGES,
+		.max_segments = UREMAP_MAX_SEGMENTS,
+		.ioctls = UREMAP_IOCTLS,
 	};
-	for (i = 0; i < ARRAY_SIZE(uremap_ioctls); i++)
-		info->ioctls |= 1ULL << _IOC_NR(uremap_ioctls[i].cmd);
 	return 0;
 }
 
@@ -125,57 +117,27 @@ static long uremap_ioctl_attach(struct uremap_ctx *ctx, union uremap_arg *arg,
 	return uremap_attach(ctx, attach->uffd);
 }
 
-/* What uffdio_move.move and the return value of UFFDIO_MOVE say. */
-static long uremap_move_report(struct uremap_move *move,
-			       const struct uremap_mv *mv)
+static long uremap_do_move(struct uremap_ctx *ctx, union uremap_arg *arg,
+			   void __user *uarg)
 {
-	move->move = mv->done ? (s64)mv->done : mv->err;
-	move->moved = mv->moved;
-	move->holes = mv->holes;
-	move->healed = mv->healed;
-	move->stop = mv->stop;
-	move->reason = mv->reason;
-	move->error = -mv->err;
-
-	if (!mv->err)
-		return 0;
-	return mv->done ? -EAGAIN : mv->err;
+	return uremap_ioctl_move(ctx, &arg->move, uarg);
 }
 
-static long uremap_ioctl_move(struct uremap_ctx *ctx, union uremap_arg *arg,
-			      void __user *uarg)
+static long uremap_do_movev(struct uremap_ctx *ctx, union uremap_arg *arg,
+			    void __user *uarg)
 {
-	struct uremap_move *move = &arg->move;
-	struct uremap_mv mv = {
-		.ctx = ctx,
-		.mm = ctx->mm,
-	};
-	int err;
-
-	if (move->reserved[0] || move->reserved[1])
-		return -EINVAL;
-
-	/* As userfaultfd checks: dst, src, then mode. */
-	if (uremap_range_check(ctx->mm, move->dst, move->len))
-		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, move->dst);
-	else if (uremap_range_check(ctx->mm, move->src, move->len))
-		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, move->src);
-	else if (move->mode & ~UREMAP_MODES)
-		uremap_stop(&mv, -EINVAL, UREMAP_REASON_ARGUMENT, 0);
-
-	mv.dst = move->dst;
-	mv.src = move->src;
-	mv.len = move->len;
-	mv.mode = move->mode;
-	if (!mv.err)
-		uremap_move(&mv);
-	/* The reserved words of the caller's structure serve as scratch. */
-	err = uremap_wake(&mv, uarg + offsetof(struct uremap_move, reserved));
-	uremap_uffd_put(&mv);
-	if (err)
-		return err;
-	return uremap_move_report(move, &mv);
+	return uremap_ioctl_movev(ctx, &arg->movev, uarg);
 }
+
+/* Sizes of the first release: what is shorter has never existed. */
+static const struct uremap_ioctl uremap_ioctls[] = {
+	{ UREMAP_IOC_MOVE, 96, false, uremap_do_move },
+	{ UREMAP_IOC_MOVEV, 56, false, uremap_do_movev },
+	{ UREMAP_IOC_INFO, 56, true, uremap_ioctl_info },
+	{ UREMAP_IOC_REGISTER, 32, false, uremap_ioctl_register },
+	{ UREMAP_IOC_UNREGISTER, 32, false, uremap_ioctl_unregister },
+	{ UREMAP_IOC_ATTACH, 16, false, uremap_ioctl_attach },
+};
 
 static const struct uremap_ioctl *uremap_ioctl_find(unsigned int cmd)
 {

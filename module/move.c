@@ -1,32 +1,127 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A move from its first to its last byte: locks, progress, signals, retries.
+ * A move from its first to its last segment: locks, progress, signals, retries.
  *
  * The work is done in steps.  A step is a hole, skipped at the largest level
- * the page table shows, or a batch inside one page table on each side.  Between
- * steps nothing but the mmap lock is held, and that is let go of when somebody
- * waits for it; mappings are then looked up and vetted again.
+ * the page table shows, a huge page, or a batch of PTEs.  Between steps nothing
+ * but the mmap lock is held, and that is let go of when somebody waits for it;
+ * mappings are then looked up and vetted again.
  */
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/sched/signal.h>
 
-#include "uremap.h"
+#include "batch.h"
 
-static bool uremap_overlaps(const struct uremap_mv *mv)
+/* What is wrong with a segment in itself?  Checked as userfaultfd does. */
+static u32 uremap_seg_reason(const struct uremap_mv *mv,
+			     const struct uremap_segment *seg, u64 *addr)
 {
-	return mv->src < mv->dst + mv->len && mv->dst < mv->src + mv->len;
+	*addr = seg->dst;
+	if (uremap_range_check(mv->mm, seg->dst, seg->len))
+		return UREMAP_REASON_ARGUMENT;
+	*addr = seg->src;
+	if (uremap_range_check(mv->mm, seg->src, seg->len) ||
+	    mv->mode & ~UREMAP_MODES)
+		return UREMAP_REASON_ARGUMENT;
+	if (seg->src < seg->dst + seg->len && seg->dst < seg->src + seg->len)
+		return UREMAP_REASON_OVERLAP;
+	if (!uremap_set_covers(&mv->ctx->dst, seg->dst, seg->dst + seg->len)) {
+		*addr = seg->dst;
+		return UREMAP_REASON_DST_UNREGISTERED;
+	}
+	if (!uremap_set_covers(&mv->ctx->src, seg->src, seg->src + seg->len))
+		return UREMAP_REASON_SRC_UNREGISTERED;
+	return UREMAP_REASON_NONE;
 }
 
-static int uremap_check_registered(struct uremap_mv *mv)
+/**
+ * uremap_seg_ready - may a segment further on be moved together with this one?
+ * @mv:  the move
+ * @seg: its number
+ *
+ * Context: ctx->lock held for reading; does not sleep.
+ * Return: true if it exists and nothing is wrong with it in itself.
+ */
+bool uremap_seg_ready(struct uremap_mv *mv, unsigned int seg)
 {
-	if (!uremap_set_covers(&mv->ctx->dst, mv->dst, mv->dst + mv->len))
-		return uremap_stop(mv, -EINVAL,
-				   UREMAP_REASON_DST_UNREGISTERED, mv->dst);
-	if (!uremap_set_covers(&mv->ctx->src, mv->src, mv->src + mv->len))
-		return uremap_stop(mv, -EINVAL,
-				   UREMAP_REASON_SRC_UNREGISTERED, mv->src);
-	return 0;
+	u64 addr;
+
+	return seg < mv->nr_segs &&
+	       !uremap_seg_reason(mv, &mv->segs[seg], &addr);
+}
+
+static void uremap_got_on(struct uremap_mv *mv)
+{
+	mv->retries = 0;
+	mv->pauses = 0;
+	mv->splits = 0;
+	mv->waits_for = UREMAP_REASON_NONE;
+	mv->healing = 0;
+}
+
+/* Turn to segment mv->cur, if there is one. */
+static void uremap_seg_begin(struct uremap_mv *mv)
+{
+	const struct uremap_segment *seg = &mv->segs[mv->cur];
+
+	uremap_got_on(mv);
+	mv->done = 0;
+	mv->holes = 0;
+	mv->healed = 0;
+	mv->stop = 0;
+	mv->reason = UREMAP_REASON_NONE;
+	mv->err = 0;
+	mv->pair_end = 0;
+	mv->checked = false;
+	if (mv->cur == mv->nr_segs)
+		return;
+	mv->dst = seg->dst;
+	mv->src = seg->src;
+	mv->len = seg->len;
+}
+
+/* Segment mv->cur has ended, well or not: write down how. */
+static void uremap_seg_end(struct uremap_mv *mv)
+{
+	struct uremap_segment *seg = &mv->segs[mv->cur];
+
+	uremap_trace_move(mv);
+	seg->move = mv->done ? (s64)mv->done : mv->err;
+	seg->holes = mv->holes;
+	seg->healed = mv->healed;
+	seg->stop = mv->stop;
+	seg->reason = mv->reason;
+	seg->error = -mv->err;
+	mv->total += mv->done;
+	if (mv->err) {
+		mv->nr_failed++;
+		if (!mv->first_err)
+			mv->first_err = mv->err;
+	}
+	mv->cur++;
+	uremap_seg_begin(mv);
+}
+
+/**
+ * uremap_advance - book progress
+ * @mv:    the move
+ * @bytes: how far it got
+ * @moved: how much of that was memory
+ *
+ * Context: any.
+ */
+void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
+		    unsigned long moved)
+{
+	if (unlikely(mv->healing))
+		mv->healed += min(mv->healing, moved);
+	mv->done += bytes;
+	mv->holes += bytes - moved;
+	uremap_stat_add(UREMAP_STAT_HOLES, (bytes - moved) >> PAGE_SHIFT);
+	uremap_got_on(mv);
+	if (mv->done == mv->len)
+		uremap_seg_end(mv);
 }
 
 /*
@@ -45,9 +140,7 @@ static int uremap_skip_hole(struct uremap_mv *mv, unsigned long len)
 		return uremap_stop_dst(mv, -EEXIST, why);
 	if (!(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
 		return uremap_stop_src(mv, -ENOENT, UREMAP_REASON_HOLE);
-	mv->done += free;
-	mv->holes += free;
-	uremap_stat_add(UREMAP_STAT_HOLES, free >> PAGE_SHIFT);
+	uremap_advance(mv, free, 0);
 	return 0;
 }
 
@@ -75,8 +168,8 @@ static int uremap_step(struct uremap_mv *mv)
 	pmdval = pmdp_get_lockless(src_pmd);
 	if (pmd_none(pmdval))
 		return UREMAP_RETRY;
-	len = min(len, pmd_addr_end(src, src + len) - src);
-	len = min(len, pmd_addr_end(dst, dst + len) - dst);
+	len = min(len, PMD_SIZE - (src & ~PMD_MASK));
+	len = min(len, PMD_SIZE - (dst & ~PMD_MASK));
 
 	dst_pmd = uremap_pmd_find(mv->mm, dst, dst + len, &next);
 	if (!dst_pmd || pmd_none(pmdp_get_lockless(dst_pmd))) {
@@ -113,41 +206,80 @@ static int uremap_breathe(struct uremap_mv *mv)
 	return 0;
 }
 
+/* Nothing done, nothing wrong: how often yet? */
 static int uremap_retry(struct uremap_mv *mv)
 {
 	uremap_stat_add(UREMAP_STAT_RETRIES, 1);
 	if (++mv->retries <= UREMAP_MAX_RETRIES)
 		return 0;
+	if (mv->waits_for == UREMAP_REASON_MIGRATING)
+		return uremap_stop_src(mv, -EAGAIN, UREMAP_REASON_MIGRATING);
+	if (mv->waits_for == UREMAP_REASON_DEVICE)
+		return uremap_stop_src(mv, -EFAULT, UREMAP_REASON_DEVICE);
 	return uremap_stop_src(mv, -EAGAIN, UREMAP_REASON_RETRY_LIMIT);
 }
 
-static void uremap_got_on(struct uremap_mv *mv)
+/* The pair of mappings: the one there is, or the next. */
+static int uremap_pair_get(struct uremap_mv *mv)
 {
-	mv->retries = 0;
-	mv->pauses = 0;
-	mv->splits = 0;
-	mv->healing = false;
+	int err = uremap_uffd_check(mv);
+
+	if (err)
+		return err;
+	if (likely(mv->src_vma && mv->done < mv->pair_end))
+		return 0;
+	return uremap_pair_find(mv);
+}
+
+/* Look at a segment before its first step under these locks. */
+static int uremap_seg_check(struct uremap_mv *mv)
+{
+	u64 addr;
+	u32 why;
+
+	if (likely(mv->checked))
+		return 0;
+	why = uremap_seg_reason(mv, &mv->segs[mv->cur], &addr);
+	mv->checked = true;
+	return why ? uremap_stop(mv, -EINVAL, why, addr) : 0;
+}
+
+/* Does the call end with the segment that has just failed? */
+static bool uremap_gives_up(struct uremap_mv *mv, int err)
+{
+	return !mv->go_on || err == -EINTR || err == -EBADF;
 }
 
 /* Everything between taking and dropping the mmap lock. */
 static void uremap_move_steps(struct uremap_mv *mv)
 {
-	int ret = 0;
-
 	mv->src_vma = NULL;
-	while (!ret && mv->done < mv->len && !mv->let_go) {
-		ret = uremap_breathe(mv);
-		if (ret)
-			break;
-		if (!mv->src_vma || mv->done == mv->pair_end)
-			ret = uremap_pair_find(mv);
+	while (mv->cur < mv->nr_segs && !mv->let_go) {
+		int ret = uremap_breathe(mv);
+
+		if (!ret)
+			ret = uremap_seg_check(mv);
+		if (!ret)
+			ret = uremap_pair_get(mv);
 		if (!ret)
 			ret = uremap_step(mv);
 		if (ret == UREMAP_RETRY)
 			ret = uremap_retry(mv);
-		else
-			uremap_got_on(mv);
+		if (likely(!ret))
+			continue;
+		uremap_seg_end(mv);
+		if (uremap_gives_up(mv, ret)) {
+			mv->let_go = false;
+			return;
+		}
 	}
+}
+
+/* The call cannot go on at all: neither this segment nor another. */
+static void uremap_abort(struct uremap_mv *mv, int err, u32 reason)
+{
+	uremap_stop_src(mv, err, reason);
+	uremap_seg_end(mv);
 }
 
 /* One turn under the locks that a whole move holds. */
@@ -155,39 +287,36 @@ static void uremap_move_turn(struct uremap_mv *mv)
 {
 	struct uremap_ctx *ctx = mv->ctx;
 
+	mv->checked = false;
 	if (down_read_killable(&ctx->lock)) {
-		uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);
+		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
-	if (uremap_check_registered(mv) || uremap_uffd_get(mv))
-		goto out;
-	if (mmap_read_lock_killable(mv->mm)) {
-		uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);
-		goto out;
+	if (uremap_uffd_get(mv))
+		uremap_abort(mv, -EBADF, UREMAP_REASON_UFFD_GONE);
+	else if (mmap_read_lock_killable(mv->mm))
+		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
+	else {
+		uremap_move_steps(mv);
+		mmap_read_unlock(mv->mm);
 	}
-	uremap_move_steps(mv);
-	mmap_read_unlock(mv->mm);
-out:
 	up_read(&ctx->lock);
 }
 
 /**
- * uremap_move - move one range
- * @mv: the move: context, addresses and mode, each valid by itself
+ * uremap_move - move segments
+ * @mv: the move: context, mode, and segments nobody has looked at yet
  *
- * Context: process context of the address space; may sleep.  The outcome is in
- *	@mv: how far it got, and @mv->err and @mv->reason if that is not all.
+ * Context: process context of the address space; may sleep.  Each segment that
+ *	was begun has its outcome written to it; @mv->cur is their number.
  */
 void uremap_move(struct uremap_mv *mv)
 {
 	uremap_stat_add(UREMAP_STAT_CALLS, 1);
-	if (uremap_overlaps(mv)) {
-		uremap_stop(mv, -EINVAL, UREMAP_REASON_OVERLAP, mv->src);
-		return;
-	}
-	mv->saved = uremap_scratch_get();
-	if (!mv->saved) {
-		uremap_stop(mv, -ENOMEM, UREMAP_REASON_NOMEM, mv->src);
+	uremap_seg_begin(mv);
+	mv->scratch = uremap_scratch_get();
+	if (!mv->scratch) {
+		uremap_abort(mv, -ENOMEM, UREMAP_REASON_NOMEM);
 		return;
 	}
 
@@ -195,14 +324,12 @@ void uremap_move(struct uremap_mv *mv)
 	while (mv->let_go) {
 		mv->let_go = false;
 		if (down_write_killable(&mv->ctx->lock)) {
-			uremap_stop_src(mv, -EINTR, UREMAP_REASON_SIGNAL);
+			uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 			break;
 		}
 		uremap_rmap_let_go(mv->ctx);
 		up_write(&mv->ctx->lock);
 		uremap_move_turn(mv);
 	}
-
-	uremap_scratch_put(mv->saved);
-	uremap_trace_move(mv);
+	uremap_scratch_put(mv->scratch);
 }

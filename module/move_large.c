@@ -14,25 +14,25 @@
 #include "sym.h"
 
 /* Can entries from @i on take the folio's pages, all of them, in order? */
-static u32 uremap_large_reason(struct uremap_batch *b, unsigned int i,
+static u32 uremap_large_reason(struct uremap_run *r, unsigned int i,
 			       struct folio *folio, unsigned int nr)
 {
 	unsigned long pfn = page_to_pfn(folio_page(folio, 0));
 	unsigned int k;
 
 	for (k = 0; k < nr; k++) {
-		pte_t src = ptep_get(b->src_pte + i + k);
-		pte_t dst = ptep_get(b->dst_pte + i + k);
+		pte_t src = ptep_get(r->src_pte + i + k);
+		pte_t dst = ptep_get(r->dst_pte + i + k);
 
 		if (!pte_none(dst)) {
 			u32 why = uremap_dst_reason(dst);
 
 			/* A folio is not broken only to get so far. */
 			if (why) {
-				b->obstacle = k;
+				r->obstacle = k;
 				return why;
 			}
-			b->marked = true;
+			r->marked = true;
 		}
 		if (!uremap_pte_has_folio(src) || pte_pfn(src) != pfn + k)
 			return UREMAP_REASON_LARGE_FOLIO;
@@ -46,6 +46,7 @@ static u32 uremap_large_reason(struct uremap_batch *b, unsigned int i,
 /**
  * uremap_take_large - take a large folio from entry @i on
  * @b:     the batch
+ * @r:     the run
  * @i:     the entry
  * @folio: what it maps, locked
  * @page:  the page of it
@@ -54,45 +55,45 @@ static u32 uremap_large_reason(struct uremap_batch *b, unsigned int i,
  * Return: UREMAP_REASON_NONE with all its entries taken, else why not, with
  *	nothing changed.
  */
-u32 uremap_take_large(struct uremap_batch *b, unsigned int i,
-		      struct folio *folio, struct page *page)
+u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
+		      unsigned int i, struct folio *folio, struct page *page)
 {
 	unsigned int nr = folio_nr_pages(folio), k;
 	u32 why;
 
-	if (page != folio_page(folio, 0) || nr > b->nr - i)
+	if (page != folio_page(folio, 0) || nr > r->nr - i)
 		return UREMAP_REASON_LARGE_FOLIO;
-	why = uremap_large_reason(b, i, folio, nr);
+	why = uremap_large_reason(r, i, folio, nr);
 	if (why)
 		return why;
 	for (k = i; k < i + nr; k++)
-		b->saved[k] = ptep_get_and_clear(b->mv->mm,
-						 b->src + k * PAGE_SIZE,
-						 b->src_pte + k);
-	b->taken += nr;
+		r->saved[k] = ptep_get_and_clear(b->mm, r->src + k * PAGE_SIZE,
+						 r->src_pte + k);
+	r->taken += nr;
 	return UREMAP_REASON_NONE;
 }
 
 /**
  * uremap_install_large - give a large folio its new place
  * @b:     the batch
+ * @r:     the run
  * @i:     entry of its first page
  * @folio: the folio, taken, known not to be pinned
  *
  * Context: as uremap_take_large(); drops the folio lock.
  */
-void uremap_install_large(struct uremap_batch *b, unsigned int i,
-			  struct folio *folio)
+void uremap_install_large(struct uremap_batch *b, struct uremap_run *r,
+			  unsigned int i, struct folio *folio)
 {
 	struct vm_area_struct *vma = b->mv->dst_vma;
-	unsigned long dst = b->dst + i * PAGE_SIZE;
+	unsigned long dst = r->dst + i * PAGE_SIZE;
 	unsigned int end = i + folio_nr_pages(folio);
 
 	uremap_folio_set_anon_rmap(folio, vma->anon_vma,
 				   linear_page_index(vma, dst));
 	for (; i < end; i++, dst += PAGE_SIZE)
-		set_pte_at(b->mv->mm, dst, b->dst_pte + i,
-			   uremap_dst_entry(b, i, b->saved[i]));
+		set_pte_at(b->mm, dst, r->dst_pte + i,
+			   uremap_dst_entry(b, r, i, r->saved[i]));
 	folio_unlock(folio);
 }
 

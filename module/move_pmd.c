@@ -131,8 +131,7 @@ static u32 uremap_move_pmd(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
 	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
 	if (!why) {
 		uremap_stat_add(UREMAP_STAT_THPS, 1);
-		mv->done += PMD_SIZE;
-		mv->moved += PMD_SIZE;
+		uremap_advance(mv, PMD_SIZE, PMD_SIZE);
 	}
 	return why;
 }

@@ -1,253 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The mover of PTEs: one batch inside one page table on each side.
+ * The mover of PTEs: batches of runs.
  *
- * The order of the steps is the argument that it is safe; uremap_move_ptes()
- * has both.  Inside the page-table locks folios are only tried for; the first
- * that cannot be had ends the batch, and the next batch starts with waiting for
- * it outside of all locks.
+ * A run lies inside one page table on each side.  A batch is one run, or
+ * several if the next ones follow without anything special: the rest of the
+ * same range in the next table, or further segments of a MOVEV between the same
+ * two mappings.  Whatever the number of runs, there is one TLB flush.
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/pagemap.h>
 #include <linux/rmap.h>
 
 #include "batch.h"
 #include "sym.h"
 
-/*
- * May this folio move?  It is locked, so reclaim, migration, KSM and splitting
- * stay away until the batch is through.  The pin test is repeated once no new
- * pin can come; here it saves clearing what would have to be put back.
+/**
+ * struct uremap_cursor - where a batch has got to, ahead of what is booked
+ * @seg:    segment
+ * @off:    bytes of it that are in the batch
+ * @src_lo: lowest source address of the batch
+ * @src_hi: first address above its sources
+ * @dst_lo: lowest destination address
+ * @dst_hi: first address above its destinations
  */
-static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
-			       struct page *page, pte_t pte)
-{
-	if (unlikely(!uremap_folio_test_anon(folio)))
-		return folio_test_ksm(folio) ? UREMAP_REASON_KSM :
-					       UREMAP_REASON_SRC_SPECIAL;
-	if (unlikely(uremap_page_hwpoisoned(page)))
-		return UREMAP_REASON_HWPOISON;
-	if (unlikely(folio_maybe_dma_pinned(folio)))
-		return UREMAP_REASON_PINNED;
-	if (unlikely(!uremap_page_exclusive(page, folio, pte)))
-		return pte_uffd_wp(pte) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
-					  UREMAP_REASON_NOT_EXCLUSIVE;
-	if (unlikely(!uremap_rmap_hold(mv->ctx,
-				       uremap_folio_anon_vma(folio)))) {
-		mv->let_go = true;
-		return UREMAP_REASON_RETRY_LIMIT;
-	}
-	return UREMAP_REASON_NONE;
-}
-
-static void uremap_clear(struct uremap_batch *b, unsigned int i)
-{
-	b->saved[i] = ptep_get_and_clear(b->mv->mm, b->src + i * PAGE_SIZE,
-					 b->src_pte + i);
-	b->taken++;
-}
-
-/* What has no folio to lock: the zero page, and swap entries. */
-static u32 uremap_take_bare(struct uremap_batch *b, unsigned int i, pte_t pte)
-{
-	u32 why;
-
-	if (!pte_present(pte))
-		why = uremap_src_leaf_reason(pte);
-	else
-		why = is_zero_pfn(pte_pfn(pte)) ? UREMAP_REASON_NONE :
-						  UREMAP_REASON_SRC_SPECIAL;
-	if (!why)
-		uremap_clear(b, i);
-	return why;
-}
-
-/* Lock the folio of entry @i and clear the entry, or say why not. */
-static u32 uremap_take(struct uremap_batch *b, unsigned int i, pte_t pte)
-{
-	struct page *page;
-	struct folio *folio;
-	u32 why;
-
-	if (unlikely(!uremap_pte_has_folio(pte)))
-		return uremap_take_bare(b, i, pte);
-	page = pte_page(pte);
-	folio = page_folio(page);
-	if (unlikely(!folio_trylock(folio))) {
-		b->busy = folio;
-		return UREMAP_REASON_FOLIO_BUSY;
-	}
-	why = uremap_folio_reason(b->mv, folio, page, pte);
-	if (likely(!why)) {
-		if (likely(!folio_test_large(folio)))
-			uremap_clear(b, i);
-		else
-			why = uremap_take_large(b, i, folio, page);
-	}
-	if (unlikely(why))
-		folio_unlock(folio);
-	return why;
-}
-
-/* How many entries does what entry @i has taken occupy? */
-static unsigned int uremap_taken_nr(struct uremap_batch *b, unsigned int i)
-{
-	pte_t pte = b->saved[i];
-
-	if (likely(!uremap_pte_has_folio(pte)))
-		return 1;
-	return folio_nr_pages(page_folio(pte_page(pte)));
-}
-
-/* Take entries until the batch is full or one cannot be taken. */
-static void uremap_batch_take(struct uremap_batch *b)
-{
-	bool holes = b->mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES;
-	unsigned int i, n;
-
-	for (i = 0; i < b->nr; i += n) {
-		pte_t dst = ptep_get(b->dst_pte + i);
-		pte_t src = ptep_get(b->src_pte + i);
-
-		n = 1;
-		if (unlikely(!pte_none(dst))) {
-			b->why = uremap_dst_reason(dst);
-			if (b->why)
-				break;
-			b->marked = true;
-		}
-		if (unlikely(pte_none(src))) {
-			b->why = UREMAP_REASON_HOLE;
-		} else {
-			b->why = uremap_take(b, i, src);
-			if (likely(!b->why)) {
-				n = uremap_taken_nr(b, i);
-				continue;
-			}
-		}
-		/* A marker stays with the address it protects. */
-		if (!holes || (b->why != UREMAP_REASON_HOLE &&
-			       b->why != UREMAP_REASON_SRC_WP_MARKER))
-			break;
-		b->why = UREMAP_REASON_NONE;
-		b->saved[i] = __pte(0);
-	}
-	b->seen = i;
-	/* To be waited for it has to stay; nothing is held for it otherwise. */
-	if (b->why == UREMAP_REASON_FOLIO_BUSY && !i)
-		folio_get(b->busy);
-}
-
-/* Undo the taking of everything from entry @i on. */
-static void uremap_batch_put_back(struct uremap_batch *b, unsigned int i)
-{
-	unsigned int end = b->seen;
-
-	b->seen = i;
-	while (i < end) {
-		unsigned int n = uremap_taken_nr(b, i);
-		struct folio *folio = NULL;
-
-		if (uremap_pte_has_folio(b->saved[i]))
-			folio = page_folio(pte_page(b->saved[i]));
-		for (; n; n--, i++) {
-			if (pte_none(b->saved[i]))
-				continue;
-			set_pte_at(b->mv->mm, b->src + i * PAGE_SIZE,
-				   b->src_pte + i, b->saved[i]);
-			b->taken--;
-			uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
-		}
-		if (folio)
-			folio_unlock(folio);
-	}
-}
-
-/* Give what was taken its new place, up to the first folio that is pinned. */
-static void uremap_batch_install(struct uremap_batch *b)
-{
-	struct vm_area_struct *vma = b->mv->dst_vma;
-	struct anon_vma *anon_vma = vma->anon_vma;
-	pgoff_t index = linear_page_index(vma, b->dst);
-	unsigned int i, n;
-
-	for (i = 0; i < b->seen; i += n) {
-		pte_t pte = b->saved[i];
-		struct folio *folio = NULL;
-
-		n = 1;
-		if (pte_none(pte))
-			continue;
-		if (likely(uremap_pte_has_folio(pte))) {
-			folio = page_folio(pte_page(pte));
-			if (unlikely(uremap_folio_grabbed(folio, pte))) {
-				uremap_batch_put_back(b, i);
-				b->why = UREMAP_REASON_PINNED;
-				return;
-			}
-			if (unlikely(folio_test_large(folio))) {
-				n = folio_nr_pages(folio);
-				uremap_install_large(b, i, folio);
-				continue;
-			}
-			uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
-		}
-		set_pte_at(b->mv->mm, b->dst + i * PAGE_SIZE, b->dst_pte + i,
-			   uremap_dst_entry(b, i, pte));
-		if (likely(folio))
-			folio_unlock(folio);
-	}
-}
+struct uremap_cursor {
+	unsigned int seg;
+	unsigned long off;
+	unsigned long src_lo;
+	unsigned long src_hi;
+	unsigned long dst_lo;
+	unsigned long dst_hi;
+};
 
 /*
- * Map both tables and lock them.  What the map functions saw may have changed
- * until the locks are had, so the PMD entries are compared then: a table that
- * was freed meanwhile (PT_RECLAIM) or replaced is not the one to work on.
- */
-static bool uremap_batch_lock(struct uremap_batch *b, pmd_t *dst_pmd,
-			      pmd_t *src_pmd)
-{
-	struct mm_struct *mm = b->mv->mm;
-	pmd_t dst_pmdval, src_pmdval;
-
-	b->dst_pte = pte_offset_map_rw_nolock(mm, dst_pmd, b->dst, &dst_pmdval,
-					      &b->dst_ptl);
-	if (!b->dst_pte)
-		return false;
-	b->src_pte = pte_offset_map_rw_nolock(mm, src_pmd, b->src, &src_pmdval,
-					      &b->src_ptl);
-	if (!b->src_pte) {
-		pte_unmap(b->dst_pte);
-		return false;
-	}
-	uremap_ptl_lock(b->dst_ptl, b->src_ptl);
-	if (likely(pmd_same(dst_pmdval, pmdp_get_lockless(dst_pmd)) &&
-		   pmd_same(src_pmdval, pmdp_get_lockless(src_pmd))))
-		return true;
-	uremap_ptl_unlock(b->dst_ptl, b->src_ptl);
-	pte_unmap(b->src_pte);
-	pte_unmap(b->dst_pte);
-	return false;
-}
-
-static void uremap_batch_unlock(struct uremap_batch *b)
-{
-	uremap_ptl_unlock(b->dst_ptl, b->src_ptl);
-	pte_unmap(b->src_pte);
-	pte_unmap(b->dst_pte);
-}
-
-/*
- * The batch itself, under the page-table locks.  Why this order is safe:
+ * The batch itself, under the page-table locks of all its runs.  Why this order
+ * is safe:
  *
  *  1. Take: each folio is locked, then its entry cleared.  From here on only
  *     this batch can map, unmap, migrate, split or merge it, and a fault on
  *     either address waits for the page-table lock.
  *  2. Flush the source: no CPU can reach the pages through it any more.  It
  *     comes before anything is visible at the destination, so no store through
- *     the source lands after that, and before the locks are dropped, so the
- *     destination cannot be unmapped and a page freed that some CPU still
+ *     the source lands after that, and before any of the locks is dropped, so
+ *     the destination cannot be unmapped and a page freed that some CPU still
  *     writes to (C15).  It also covers entries that reclaim left for later
  *     (C11).
  *  3. A full barrier, then the pin test.  GUP-fast takes its reference and then
@@ -258,56 +53,181 @@ static void uremap_batch_unlock(struct uremap_batch *b)
  *  4. Mapping and index, then the destination's entry, then the folio lock: who
  *     finds the folio by its lock finds it consistent (C14).
  */
-static void uremap_batch_run(struct uremap_batch *b)
+static void uremap_batch_finish(struct uremap_batch *b,
+				const struct uremap_cursor *c)
 {
-	struct uremap_mv *mv = b->mv;
+	unsigned int k;
 
-	uremap_batch_take(b);
 	if (!b->taken)
 		return;
-	flush_tlb_mm_range(mv->mm, b->src, b->src + b->seen * PAGE_SIZE,
-			   PAGE_SHIFT, false);
+	flush_tlb_mm_range(b->mm, c->src_lo, c->src_hi, PAGE_SHIFT, false);
 	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
 	/* Between clearing entries and reading pin counts: C1. */
 	smp_mb();
-	uremap_batch_install(b);
+	for (k = 0; k < b->nr_runs; k++) {
+		struct uremap_run *r = &b->runs[k];
+
+		uremap_run_install(b, r);
+		if (likely(r->seen == r->nr))
+			continue;
+		/* What follows a page that stays has to stay as well. */
+		while (++k < b->nr_runs)
+			uremap_run_put_back(b, &b->runs[k], 0);
+	}
 }
 
-/* Book what a batch has done; see to the first page if that is nothing. */
+static bool uremap_ranges_meet(unsigned long a_lo, unsigned long a_hi,
+			       unsigned long b_lo, unsigned long b_hi)
+{
+	return a_lo < b_hi && b_lo < a_hi;
+}
+
+/* The next run after what the batch has; false if there is none to add. */
+static bool uremap_next_run(struct uremap_batch *b, struct uremap_cursor *c,
+			    struct uremap_run *r)
+{
+	struct uremap_mv *mv = b->mv;
+	const struct uremap_segment *seg = &mv->segs[c->seg];
+	unsigned long len;
+
+	if (c->off == seg->len) {
+		if (!uremap_seg_ready(mv, c->seg + 1))
+			return false;
+		seg = &mv->segs[++c->seg];
+		c->off = 0;
+	}
+	r->src = seg->src + c->off;
+	r->dst = seg->dst + c->off;
+	if (r->src < mv->src_vma->vm_start || r->src >= mv->src_vma->vm_end ||
+	    r->dst < mv->dst_vma->vm_start || r->dst >= mv->dst_vma->vm_end)
+		return false;
+	len = seg->len - c->off;
+	len = min(len, mv->src_vma->vm_end - r->src);
+	len = min(len, mv->dst_vma->vm_end - r->dst);
+	len = min(len, PMD_SIZE - (r->src & ~PMD_MASK));
+	len = min(len, PMD_SIZE - (r->dst & ~PMD_MASK));
+	r->nr = len >> PAGE_SHIFT;
+	if (r->nr > PTRS_PER_PTE - b->nr_saved)
+		return false;
+	/* What one run brings another may take: one after the other, then. */
+	return !uremap_ranges_meet(r->src, r->src + len, c->dst_lo, c->dst_hi) &&
+	       !uremap_ranges_meet(r->dst, r->dst + len, c->src_lo, c->src_hi);
+}
+
+static void uremap_run_open(struct uremap_batch *b, struct uremap_run *r)
+{
+	r->saved = b->mv->scratch->saved + b->nr_saved;
+	r->busy = NULL;
+	r->seen = 0;
+	r->taken = 0;
+	r->obstacle = 0;
+	r->why = UREMAP_REASON_NONE;
+	r->marked = false;
+	b->nr_saved += r->nr;
+	b->nr_runs++;
+}
+
+static void uremap_cursor_cover(struct uremap_cursor *c,
+				const struct uremap_run *r)
+{
+	unsigned long len = (unsigned long)r->nr << PAGE_SHIFT;
+
+	c->off += len;
+	c->src_lo = min(c->src_lo, r->src);
+	c->src_hi = max(c->src_hi, r->src + len);
+	c->dst_lo = min(c->dst_lo, r->dst);
+	c->dst_hi = max(c->dst_hi, r->dst + len);
+}
+
+/*
+ * Take further runs as long as each is complete.  With MMU notifiers there is
+ * one run only: its extent is announced before the locks, and secondary page
+ * tables should not be zapped for what lies between runs (C21).
+ */
+static void uremap_batch_extend(struct uremap_batch *b, struct uremap_cursor *c)
+{
+	struct uremap_run *r = &b->runs[0];
+	unsigned long next;
+
+	while (r->seen == r->nr && b->nr_runs < UREMAP_MAX_RUNS) {
+		pmd_t *dst_pmd, *src_pmd;
+
+		r = &b->runs[b->nr_runs];
+		if (!uremap_next_run(b, c, r))
+			return;
+		dst_pmd = uremap_pmd_find(b->mm, r->dst, r->dst + 1, &next);
+		src_pmd = uremap_pmd_find(b->mm, r->src, r->src + 1, &next);
+		if (!dst_pmd || !src_pmd ||
+		    !uremap_tables_add(b, r, dst_pmd, src_pmd))
+			return;
+		uremap_run_open(b, r);
+		uremap_cursor_cover(c, r);
+		uremap_run_take(b, r);
+		/* Only the first entry of a batch is waited for. */
+		if (!r->seen && r->why == UREMAP_REASON_FOLIO_BUSY)
+			folio_put(r->busy);
+	}
+}
+
+/* Nothing was done: see to the first page. */
+static int uremap_batch_settle(struct uremap_batch *b, pmd_t *src_pmd)
+{
+	struct uremap_run *r = &b->runs[0];
+
+	/* What is in the way of a large folio may be further on. */
+	if (r->obstacle)
+		return uremap_stop(b->mv, -EEXIST, r->why,
+				   r->dst + r->obstacle * PAGE_SIZE);
+	if (r->why == UREMAP_REASON_FOLIO_BUSY)
+		return uremap_wait_folio(b->mv, r->busy);
+	return uremap_settle(b->mv, src_pmd, r->why);
+}
+
+/* Book what a batch has done. */
 static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 {
 	struct uremap_mv *mv = b->mv;
-	unsigned long seen = (unsigned long)b->seen << PAGE_SHIFT;
-	unsigned long taken = (unsigned long)b->taken << PAGE_SHIFT;
+	unsigned int k;
 
-	if (unlikely(!seen)) {
-		/* What is in the way of a large folio may be further on. */
-		if (b->obstacle)
-			return uremap_stop(mv, -EEXIST, b->why,
-					   b->dst + b->obstacle * PAGE_SIZE);
-		if (b->why == UREMAP_REASON_FOLIO_BUSY)
-			return uremap_wait_folio(mv, b->busy);
-		return uremap_settle(mv, src_pmd, b->why);
+	if (unlikely(!b->runs[0].seen))
+		return uremap_batch_settle(b, src_pmd);
+	for (k = 0; k < b->nr_runs; k++) {
+		struct uremap_run *r = &b->runs[k];
+
+		uremap_stat_add(UREMAP_STAT_PAGES, r->taken);
+		uremap_advance(mv, (unsigned long)r->seen << PAGE_SHIFT,
+			       (unsigned long)r->taken << PAGE_SHIFT);
+		if (r->seen < r->nr)
+			break;
 	}
-	if (unlikely(mv->healing) && !pte_none(b->saved[0]))
-		mv->healed += PAGE_SIZE;
-	mv->done += seen;
-	mv->moved += taken;
-	mv->holes += seen - taken;
-	uremap_stat_add(UREMAP_STAT_PAGES, b->taken);
-	uremap_stat_add(UREMAP_STAT_HOLES, b->seen - b->taken);
 	return 0;
 }
 
+/* Lock, take, flush, install, unlock. */
+static bool uremap_batch_run(struct uremap_batch *b, struct uremap_cursor *c,
+			     pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	struct uremap_run *r = &b->runs[0];
+
+	if (unlikely(!uremap_tables_lock(b, r, dst_pmd, src_pmd)))
+		return false;
+	uremap_run_take(b, r);
+	if (!mm_has_notifiers(b->mm))
+		uremap_batch_extend(b, c);
+	uremap_batch_finish(b, c);
+	uremap_tables_unlock(b);
+	return true;
+}
+
 /**
- * uremap_move_ptes - move pages that one page table maps on each side
+ * uremap_move_ptes - move pages that page tables map
  * @mv:      the move
  * @dst_pmd: PMD entry of the destination, has or had a page table
  * @src_pmd: the same of the source
  * @len:     bytes, inside both tables and both mappings
  *
  * Per batch, not per page: one pair of MMU notifier calls, one anon_vma lock
- * where the kernel needs it, the two page-table locks, one TLB flush.
+ * where the kernel needs it, each page-table lock once, one TLB flush.
  *
  * Context: mmap_lock held for reading, pair vetted; may sleep.
  * Return: 0 if it got on, UREMAP_RETRY if something changed or was waited for,
@@ -316,12 +236,16 @@ static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len)
 {
+	unsigned long src = uremap_mv_src(mv), dst = uremap_mv_dst(mv);
+	struct uremap_cursor c = {
+		.seg = mv->cur, .off = mv->done,
+		.src_lo = src, .src_hi = src, .dst_lo = dst, .dst_hi = dst,
+	};
 	struct uremap_batch b = {
 		.mv = mv,
-		.src = uremap_mv_src(mv),
-		.dst = uremap_mv_dst(mv),
-		.nr = len >> PAGE_SHIFT,
-		.saved = mv->saved,
+		.mm = mv->mm,
+		.runs = mv->scratch->runs,
+		.tables = mv->scratch->tables,
 		.wp = mv->mode & UREMAP_MOVE_WP,
 		.keep_wp = (mv->mode & UREMAP_MOVE_KEEP_WP) &&
 			   userfaultfd_wp(mv->dst_vma),
@@ -330,18 +254,18 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 	struct anon_vma *anon_vma;
 	bool locked;
 
+	b.runs[0].src = src;
+	b.runs[0].dst = dst;
+	b.runs[0].nr = len >> PAGE_SHIFT;
+	uremap_run_open(&b, &b.runs[0]);
+	uremap_cursor_cover(&c, &b.runs[0]);
+
 	/* Only the source: what has no entry has no secondary mapping (C21). */
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, b.src,
-				b.src + len);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, src,
+				src + len);
 	mmu_notifier_invalidate_range_start(&range);
 	anon_vma = uremap_rmap_lock(mv->src_vma);
-
-	locked = uremap_batch_lock(&b, dst_pmd, src_pmd);
-	if (likely(locked)) {
-		uremap_batch_run(&b);
-		uremap_batch_unlock(&b);
-	}
-
+	locked = uremap_batch_run(&b, &c, dst_pmd, src_pmd);
 	uremap_rmap_unlock(anon_vma);
 	mmu_notifier_invalidate_range_end(&range);
 	uremap_stat_add(UREMAP_STAT_BATCHES, 1);

@@ -9,10 +9,12 @@
  * anon_vma they found there.
  *
  * From 6.8 they look at folio->mapping again once they have the lock, so a move
- * is safe; its holding that lock for writing makes them exact as well.  All
- * anon_vmas that folios of one VMA can have share one root, hence one lock.
+ * is safe.  It holds that lock for writing all the same, which makes them exact
+ * and keeps them from reading the index before and after it changes (6.1 has a
+ * VM_BUG_ON_VMA for what comes of that).  All anon_vmas that folios of one VMA
+ * can have share one root, hence one lock.
  *
- * Before 6.8 they trust what they read.  The source may be unmapped right
+ * Before 6.8 they trust what they read, too.  The source may be unmapped right
  * after the move and its anon_vma freed while such a walker is about to try the
  * lock in it.  So every anon_vma that folios were moved away from is kept alive
  * until an RCU grace period after the last of these moves: a walker that read
@@ -81,6 +83,7 @@ void uremap_rmap_exit(void)
  */
 bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma)
 {
+	/* Pairs with the release below: an entry is there before its number. */
 	unsigned int i, nr = smp_load_acquire(&ctx->nr_holds);
 	bool held = true;
 
@@ -96,7 +99,7 @@ bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma)
 	if (held) {
 		get_anon_vma(anon_vma);
 		ctx->holds[i].anon_vma = anon_vma;
-		/* Pairs with the acquire above: the entry before its number. */
+		/* Pairs with the acquire above. */
 		smp_store_release(&ctx->nr_holds, i + 1);
 	}
 out:
@@ -138,11 +141,6 @@ int uremap_rmap_init(void)
 
 void uremap_rmap_exit(void)
 {
-}
-
-bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma)
-{
-	return true;
 }
 
 int uremap_rmap_let_go(struct uremap_ctx *ctx)

@@ -102,16 +102,21 @@ int uremap_fault_in(struct uremap_mv *mv)
  * shares it.  Before 5.19 only a write fault does that, and one on a page that
  * userfaultfd protects would be an event (G1).
  */
-static int uremap_unshare(struct uremap_mv *mv, u32 why)
+static int uremap_unshare(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 {
+	int ret;
+
 	if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP && UREMAP_UNSHARE_IS_WRITE)
 		why = UREMAP_REASON_WP_SHARED;
 	else if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP)
 		why = UREMAP_REASON_NOT_EXCLUSIVE;
 	if (!(mv->mode & UREMAP_MOVE_UNSHARE) || why == UREMAP_REASON_WP_SHARED)
 		return uremap_stop_src(mv, -EBUSY, why);
-	mv->healing = true;
-	return uremap_fault(mv, UREMAP_FAULT_UNSHARE);
+	ret = uremap_fault(mv, UREMAP_FAULT_UNSHARE);
+	/* A THP that nobody shares any more is healed as a whole. */
+	mv->healing = pmd_trans_huge(pmdp_get_lockless(pmd)) ? PMD_SIZE :
+							       PAGE_SIZE;
+	return ret;
 }
 
 /**
@@ -134,11 +139,12 @@ int uremap_settle(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 	case UREMAP_REASON_SWAP:
 	case UREMAP_REASON_MIGRATING:
 	case UREMAP_REASON_DEVICE:
+		mv->waits_for = why;
 		return uremap_fault_in(mv);
 	case UREMAP_REASON_NOT_EXCLUSIVE:
 	case UREMAP_REASON_NOT_EXCLUSIVE_WP:
 	case UREMAP_REASON_KSM:
-		return uremap_unshare(mv, why);
+		return uremap_unshare(mv, pmd, why);
 	case UREMAP_REASON_LARGE_FOLIO:
 		return uremap_split_src(mv, pmd);
 	case UREMAP_REASON_HOLE:

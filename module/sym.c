@@ -39,7 +39,7 @@ struct uremap_data {
 	void **where;
 };
 
-#define UREMAP_DATA_POINTER(type, data) type *uremap_##data;
+#define UREMAP_DATA_POINTER(type, data) type * uremap_##data;
 UREMAP_DATA(UREMAP_DATA_POINTER)
 
 #define UREMAP_DATA_ROW(type, data)					\

@@ -12,7 +12,7 @@
 
 #include "uremap.h"
 
-/* One range has been dealt with, however it ended. */
+/* A segment has been dealt with, however it ended. */
 TRACE_EVENT(uremap_move,
 	TP_PROTO(const struct uremap_mv *mv),
 	TP_ARGS(mv),
@@ -32,7 +32,7 @@ TRACE_EVENT(uremap_move,
 		__entry->dst = mv->dst;
 		__entry->src = mv->src;
 		__entry->len = mv->len;
-		__entry->moved = mv->moved;
+		__entry->moved = mv->done - mv->holes;
 		__entry->holes = mv->holes;
 		__entry->healed = mv->healed;
 		__entry->stop = mv->stop;

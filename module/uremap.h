@@ -7,8 +7,9 @@
  *   ctx->lock                          (ioctl.c; moves read, registration writes)
  *     mm->mmap_lock, read              (move.c)
  *       mmu notifier start             (move_pte.c; may sleep)
- *         anon_vma->root->rwsem, write (rmap.c; kernels 6.8 to 6.18)
- *           dst and src page-table locks, lower address first (walk.c)
+ *         anon_vma->root->rwsem, write (rmap.c; kernels before 6.19)
+ *           page-table locks: the first pair lower address first (walk.c),
+ *                 further ones trylock only (tables.c)
  *             folio lock, trylock only (move_pte.c)
  *             ctx->hold_lock           (rmap.c; kernels before 6.8)
  *   folio lock, sleeping               (move.c; nothing below mmap_lock held)
@@ -28,6 +29,7 @@
 #include <linux/uremap.h>
 
 struct file;
+struct uremap_scratch;
 struct seq_file;
 
 #define UREMAP_VERSION		"0.1.0"
@@ -45,10 +47,14 @@ struct seq_file;
 				 (UREMAP_SWAP_ENTRIES ? \
 				  UREMAP_FEATURE_SWAP_ENTRY : 0) | \
 				 UREMAP_FEATURE_UFFD_WP | \
-				 UREMAP_FEATURE_ATTACH)
+				 UREMAP_FEATURE_ATTACH | \
+				 UREMAP_FEATURE_MOVEV)
 
 /* Ranges one file may hold: bounds the kernel memory it can pin. */
-#define UREMAP_MAX_RANGES	(1U << 20)
+#define UREMAP_MAX_RANGES	1048576U
+
+/* Segments one MOVEV takes. */
+#define UREMAP_MAX_SEGMENTS	65536U
 
 /* anon_vmas one file may keep alive before it lets go of all (rmap.c). */
 #define UREMAP_MAX_HOLDS	16
@@ -107,59 +113,76 @@ struct uremap_ctx {
 };
 
 /**
- * struct uremap_mv - one range on the move
- * @ctx:      the file it runs on
- * @mm:       the address space
- * @dst:      first destination address
- * @src:      first source address
- * @len:      bytes
- * @mode:     UREMAP_MOVE_* bits
- * @done:     bytes finished from the start: @moved plus @holes
- * @moved:    bytes that are at the destination now
- * @holes:    bytes that held nothing
- * @healed:   bytes of @moved that needed a fault first
- * @stop:     address @reason is about
- * @reason:   UREMAP_REASON_* when it stopped
- * @err:      the negative errno of @reason
- * @retries:  attempts since the last progress
- * @pauses:   ticks waited since then
- * @splits:   attempts at splitting since then
- * @healing:  the page at @done was faulted in order to be unshared
- * @uffd:     the attached userfaultfd, referenced; NULL if none
- * @src_vma:  mapping of the source at @done; NULL: look it up and vet it
- * @dst_vma:  the same of the destination
- * @pair_end: offset at which either mapping ends
- * @let_go:   the context holds too many anon_vmas; see uremap_rmap_let_go()
- * @saved:    scratch for one page table of entries
+ * struct uremap_mv - a call's segments on the move
+ * @ctx:       the file it runs on
+ * @mm:        the address space
+ * @mode:      UREMAP_MOVE_* bits
+ * @go_on:     a segment that fails does not end the call
+ * @segs:      the segments; each gets its results when it ends
+ * @nr_segs:   how many
+ * @cur:       the one at work; in the end, how many were begun
+ * @total:     bytes done of those that ended
+ * @nr_failed: segments that ended before their end
+ * @first_err: the negative errno of the first of them
+ * @dst:       first destination address of the one at work
+ * @src:       first source address
+ * @len:       bytes
+ * @done:      bytes finished from the start
+ * @holes:     bytes of @done that held nothing
+ * @healed:    bytes of @done that needed a fault first
+ * @stop:      address @reason is about
+ * @reason:    UREMAP_REASON_* when it stopped
+ * @err:       the negative errno of @reason
+ * @checked:   it has been looked at under the locks
+ * @let_go:    the context holds too many anon_vmas; see uremap_rmap_let_go()
+ * @retries:   attempts since the last progress
+ * @pauses:    ticks waited since then
+ * @splits:    attempts at splitting since then
+ * @waits_for: UREMAP_REASON_* of faulting in since then
+ * @healing:   bytes at @done that were faulted in order to be unshared
+ * @src_vma:   mapping of the source at @done; NULL: look it up and vet it
+ * @dst_vma:   the same of the destination
+ * @pair_end:  offset at which either mapping ends
+ * @uffd:      the attached userfaultfd, referenced; NULL if none
+ * @scratch:   memory to work in
  */
 struct uremap_mv {
 	struct uremap_ctx *ctx;
 	struct mm_struct *mm;
+	u64 mode;
+	bool go_on;
+
+	struct uremap_segment *segs;
+	unsigned int nr_segs;
+	unsigned int cur;
+	u64 total;
+	unsigned int nr_failed;
+	int first_err;
+
 	unsigned long dst;
 	unsigned long src;
 	unsigned long len;
-	u64 mode;
-
 	unsigned long done;
-	unsigned long moved;
 	unsigned long holes;
 	unsigned long healed;
-
 	unsigned long stop;
 	u32 reason;
 	int err;
+
+	bool checked;
+	bool let_go;
 	unsigned int retries;
 	unsigned int pauses;
 	unsigned int splits;
-	bool healing;
-	struct file *uffd;
+	u32 waits_for;
+	unsigned long healing;
 
 	struct vm_area_struct *src_vma;
 	struct vm_area_struct *dst_vma;
 	unsigned long pair_end;
 
-	bool let_go;
-	pte_t *saved;
+	struct file *uffd;
+	struct uremap_scratch *scratch;
 };
 
 /* What a step of a move says when it neither got on nor has to stop. */
@@ -215,6 +238,9 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* move.c */
 void uremap_move(struct uremap_mv *mv);
+bool uremap_seg_ready(struct uremap_mv *mv, unsigned int seg);
+void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
+		    unsigned long moved);
 
 /* move_large.c */
 int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd);
@@ -222,6 +248,12 @@ int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd);
 /* move_pmd.c */
 int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len);
+
+/* movev.c */
+long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
+		       void __user *uarg);
+long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
+			void __user *uarg);
 
 /* move_pte.c */
 int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
@@ -242,12 +274,20 @@ int uremap_rmap_init(void);
 void uremap_rmap_exit(void);
 struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma);
 void uremap_rmap_unlock(struct anon_vma *anon_vma);
+#ifdef UREMAP_RMAP_ANON_VMA_HOLD
 bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma);
+#else
+static inline bool uremap_rmap_hold(struct uremap_ctx *ctx,
+				    struct anon_vma *anon_vma)
+{
+	return true;
+}
+#endif
 int uremap_rmap_let_go(struct uremap_ctx *ctx);
 
 /* scratch.c */
-void *uremap_scratch_get(void);
-void uremap_scratch_put(void *page);
+struct uremap_scratch *uremap_scratch_get(void);
+void uremap_scratch_put(struct uremap_scratch *scratch);
 void uremap_scratch_exit(void);
 
 /* settle.c */

@@ -84,9 +84,6 @@ int uremap_pair_find(struct uremap_mv *mv)
 	int err;
 
 	mv->src_vma = NULL;
-	err = uremap_uffd_check(mv);
-	if (err)
-		return err;
 	mv->dst_vma = vma_lookup(mv->mm, dst);
 	if (!mv->dst_vma)
 		return uremap_stop_dst(mv, -ENOENT, UREMAP_REASON_DST_NO_VMA);

@@ -2,8 +2,10 @@
 /*
  * Walking and growing page tables, and their locks.
  *
- * Tables above the PTE level are taken away only from where no mapping is left,
- * which the mmap lock or a VMA lock excludes.  PTE tables may go at any time
+ * Tables above the PTE level are taken away only from where no mapping is left.
+ * That is excluded where a VMA has been found under the mmap lock that is still
+ * held, or is locked itself; not by the mmap lock alone, which munmap() holds
+ * only for reading when it frees tables.  PTE tables may go at any time
  * (PT_RECLAIM, 6.14), so they are looked at under RCU, through the kernel's map
  * functions, or under their lock.
  */
@@ -18,7 +20,7 @@
  * @end:  how far the caller is interested
  * @next: out, if there is none: first address, at most @end, that may have one
  *
- * Context: mmap_lock or a VMA lock held.
+ * Context: inside a VMA found under the mmap lock, or locked.
  * Return: the entry, whatever is in it, or NULL if a table above it is missing.
  */
 pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
@@ -49,7 +51,7 @@ pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
  * @mm:   the address space
  * @addr: the address
  *
- * Context: mmap_lock or a VMA lock held; may sleep.
+ * Context: inside a VMA found under the mmap lock, or locked; may sleep.
  * Return: the entry, whatever is in it, or NULL without memory.
  */
 pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr)
@@ -92,7 +94,7 @@ static unsigned long uremap_pte_populated(pmd_t *pmd, unsigned long start,
  * The answer may be outdated at once; it is good for finding out where to look
  * under the locks, and for ranges that hold nothing.
  *
- * Context: mmap_lock or a VMA lock held.
+ * Context: inside a VMA found under the mmap lock, or locked.
  * Return: the first address in the range that has an entry, or @end.
  */
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
@@ -159,7 +161,7 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
  *
  * uremap_first_populated(), but for markers that are no obstacle.
  *
- * Context: mmap_lock or a VMA lock held.
+ * Context: inside a VMA found under the mmap lock, or locked.
  * Return: the first such address, or @end.
  */
 unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,

@@ -17,8 +17,8 @@
  *
  *  - ENOTTY:  no such ioctl (number or direction)
  *  - EINVAL:  the structure is shorter than that of the first release; a
- *             reserved field is not zero; an unknown bit is set; the address
- *             space is not the opener's
+ *             reserved field is not zero; an unknown bit is set (a MOVE says
+ *             that in its results); the caller is not the opener's process
  *  - E2BIG:   the structure is longer than the module's and its tail not zero
  *  - EFAULT:  the structure cannot be read or written
  *  - ESRCH:   the address space that opened the device is gone
@@ -51,7 +51,7 @@
  * @features:     out: UREMAP_FEATURE_* bits of this module on this kernel
  * @ioctls:       out: bit N set if ioctl number N exists
  * @modes:        out: UREMAP_MOVE_* bits that MOVE accepts
- * @va_end:       out: first address past the caller's address space; a
+ * @va_end:       out: first address past the opener's address space; a
  *                registration of [0, @va_end) covers all of it
  * @page_size:    out: bytes in a page
  * @huge_size:    out: bytes in a PMD-mapped huge page
@@ -207,6 +207,72 @@ struct uremap_move {
 	__aligned_u64 reserved[2];
 };
 
+/**
+ * struct uremap_segment - one range of a MOVEV
+ * @dst:    first destination byte, a multiple of the page size
+ * @src:    first source byte, a multiple of the page size
+ * @len:    bytes to move, a multiple of the page size, not 0
+ * @move:   out: as uremap_move.move
+ * @holes:  out: as uremap_move.holes
+ * @healed: out: as uremap_move.healed
+ * @stop:   out: as uremap_move.stop
+ * @reason: out: as uremap_move.reason
+ * @error:  out: as uremap_move.error
+ */
+struct uremap_segment {
+	__aligned_u64 dst;
+	__aligned_u64 src;
+	__aligned_u64 len;
+	__s64 move;
+	__aligned_u64 holes;
+	__aligned_u64 healed;
+	__aligned_u64 stop;
+	__u32 reason;
+	__u32 error;
+};
+
+/* Flags of a MOVEV: go on with the next segment when one fails. */
+#define UREMAP_MOVEV_CONTINUE		(1U << 0)
+
+/**
+ * struct uremap_movev - argument of UREMAP_IOC_MOVEV
+ * @segs:     address of an array of struct uremap_segment
+ * @nr:       segments in it, 1 to uremap_info.max_segments
+ * @seg_size: bytes from one to the next: sizeof(struct uremap_segment)
+ * @mode:     UREMAP_MOVE_* bits for all of them
+ * @flags:    UREMAP_MOVEV_* bits or 0
+ * @done:     out: segments from the start that have results
+ * @move:     out: bytes done, of all segments
+ * @reserved: must be 0; the module may write here while it works
+ *
+ * Moves one segment after the other, each as MOVE would, with the cost of one
+ * call and, as far as they go between the same two mappings, one TLB flush for
+ * up to 64 of them.  Without UREMAP_MOVEV_CONTINUE the first that is not done
+ * in full ends the call.  There is no all-or-nothing: each segment says for
+ * itself how far it got.
+ *
+ * Returns 0 if every segment is done in full.  Otherwise -1: with EAGAIN if
+ * anything was done, else with the errno of the first segment.
+ *
+ * Errors of the call itself:
+ *
+ *  - EINVAL: @nr, @seg_size, @mode or @flags
+ *  - E2BIG:  @seg_size is larger than the module's and the rest not zero
+ *  - EFAULT: the segments cannot be read and written; those of an earlier
+ *            group of 64 may have been moved, see @done
+ *  - ENOMEM: no memory
+ */
+struct uremap_movev {
+	__aligned_u64 segs;
+	__u32 nr;
+	__u32 seg_size;
+	__aligned_u64 mode;
+	__u32 flags;
+	__u32 done;
+	__aligned_u64 move;
+	__aligned_u64 reserved[2];
+};
+
 /*
  * Why a move stopped.  The errno in parentheses is uremap_move.error.
  */
@@ -264,5 +330,6 @@ struct uremap_move {
 #define UREMAP_IOC_UNREGISTER	_IOW(UREMAP_IOC_TYPE, 2, struct uremap_range)
 #define UREMAP_IOC_ATTACH	_IOW(UREMAP_IOC_TYPE, 3, struct uremap_attach)
 #define UREMAP_IOC_MOVE		_IOWR(UREMAP_IOC_TYPE, 4, struct uremap_move)
+#define UREMAP_IOC_MOVEV	_IOWR(UREMAP_IOC_TYPE, 5, struct uremap_movev)
 
 #endif /* _UAPI_LINUX_UREMAP_H */

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The page tables a batch has locked.
+ *
+ * The first run locks its pair waiting, the lower address first.  The tables of
+ * further runs are only tried for, which cannot deadlock whatever the order;
+ * the first that cannot be had ends the batch.  A table that some run of the
+ * batch has locked already is simply used.
+ *
+ * What the map functions saw may have changed until a lock is had, so the PMD
+ * entry is compared then: a table that was freed meanwhile (PT_RECLAIM) or
+ * replaced is not the one to work on (C16).
+ */
+#include <linux/mm.h>
+
+#include "batch.h"
+
+static pte_t *uremap_table_of(pte_t *pte)
+{
+	return (pte_t *)((unsigned long)pte & PAGE_MASK);
+}
+
+static void uremap_table_note(struct uremap_batch *b, pte_t *pte,
+			      spinlock_t *ptl)
+{
+	b->tables[b->nr_tables].pte = uremap_table_of(pte);
+	b->tables[b->nr_tables].ptl = ptl;
+	b->nr_tables++;
+}
+
+/**
+ * uremap_tables_lock - lock the tables of a batch's first run
+ * @b:       the batch
+ * @r:       its first run; the pointers to its entries are set
+ * @dst_pmd: PMD entry of the destination
+ * @src_pmd: PMD entry of the source
+ *
+ * Context: mmap_lock or VMA locks held.
+ * Return: false with nothing locked if either is not, or no more, a table.
+ */
+bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
+			pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	spinlock_t *dst_ptl, *src_ptl;
+	pmd_t dst_pmdval, src_pmdval;
+
+	r->dst_pte = pte_offset_map_rw_nolock(b->mm, dst_pmd, r->dst,
+					      &dst_pmdval, &dst_ptl);
+	if (!r->dst_pte)
+		return false;
+	r->src_pte = pte_offset_map_rw_nolock(b->mm, src_pmd, r->src,
+					      &src_pmdval, &src_ptl);
+	if (!r->src_pte) {
+		pte_unmap(r->dst_pte);
+		return false;
+	}
+	uremap_ptl_lock(dst_ptl, src_ptl);
+	if (unlikely(!pmd_same(dst_pmdval, pmdp_get_lockless(dst_pmd)) ||
+		     !pmd_same(src_pmdval, pmdp_get_lockless(src_pmd)))) {
+		uremap_ptl_unlock(dst_ptl, src_ptl);
+		pte_unmap(r->src_pte);
+		pte_unmap(r->dst_pte);
+		return false;
+	}
+	uremap_table_note(b, r->dst_pte, dst_ptl);
+	uremap_table_note(b, r->src_pte, src_ptl == dst_ptl ? NULL : src_ptl);
+	return true;
+}
+
+/* The entry for @addr if the batch has its table; a lookup by the table. */
+static pte_t *uremap_table_find(struct uremap_batch *b, pmd_t pmdval,
+				unsigned long addr)
+{
+	pte_t *table = (pte_t *)pmd_page_vaddr(pmdval);
+	unsigned int i = b->nr_tables;
+
+	while (i--)
+		if (b->tables[i].pte == table)
+			return table + pte_index(addr);
+	return NULL;
+}
+
+/* Has the batch a lock that some other table's pointer names as well? */
+static bool uremap_ptl_held(struct uremap_batch *b, spinlock_t *ptl)
+{
+	unsigned int i;
+
+	for (i = 0; i < b->nr_tables; i++)
+		if (b->tables[i].ptl == ptl)
+			return true;
+	return false;
+}
+
+/* One side of a further run. */
+static pte_t *uremap_table_add(struct uremap_batch *b, pmd_t *pmd,
+			       unsigned long addr)
+{
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+	spinlock_t *ptl;
+	pte_t *pte;
+
+	if (!uremap_pmd_is_table(pmdval))
+		return NULL;
+	pte = uremap_table_find(b, pmdval, addr);
+	if (pte)
+		return pte;
+	if (b->nr_tables == UREMAP_MAX_TABLES)
+		return NULL;
+	pte = pte_offset_map_rw_nolock(b->mm, pmd, addr, &pmdval, &ptl);
+	if (!pte)
+		return NULL;
+	/* Where tables share locks we may be trying for one of our own. */
+	if (!spin_trylock(ptl)) {
+		if (!uremap_ptl_held(b, ptl))
+			goto out_unmap;
+		ptl = NULL;
+	}
+	if (likely(pmd_same(pmdval, pmdp_get_lockless(pmd)))) {
+		uremap_table_note(b, pte, ptl);
+		return pte;
+	}
+	if (ptl)
+		spin_unlock(ptl);
+out_unmap:
+	pte_unmap(pte);
+	return NULL;
+}
+
+/**
+ * uremap_tables_add - lock what a further run needs beyond what is locked
+ * @b:       the batch
+ * @r:       the run; the pointers to its entries are set
+ * @dst_pmd: PMD entry of the destination
+ * @src_pmd: PMD entry of the source
+ *
+ * Context: locks of the first run held.
+ * Return: false if they cannot be had now; the batch has to end.
+ */
+bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
+		       pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	r->dst_pte = uremap_table_add(b, dst_pmd, r->dst);
+	if (!r->dst_pte)
+		return false;
+	r->src_pte = uremap_table_add(b, src_pmd, r->src);
+	return r->src_pte;
+}
+
+/**
+ * uremap_tables_unlock - undo uremap_tables_lock() and all additions
+ * @b: the batch
+ *
+ * Context: they are held.
+ */
+void uremap_tables_unlock(struct uremap_batch *b)
+{
+	while (b->nr_tables--) {
+		struct uremap_table *table = &b->tables[b->nr_tables];
+
+		if (table->ptl)
+			spin_unlock(table->ptl);
+		pte_unmap(table->pte);
+	}
+}
