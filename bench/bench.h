@@ -15,9 +15,12 @@
 #define PMD		(512 * PAGE)
 #define GIB		(1UL << 30)
 
-/* Addresses nothing else is at, so that no mapping merges with another. */
+/*
+ * Addresses nothing else is at, so that no mapping merges with another.  They
+ * share the upper page tables, as two mappings that mmap() has placed do.
+ */
 #define SRC_BASE	((char *)0x100000000000UL)
-#define DST_BASE	((char *)0x200000000000UL)
+#define DST_BASE	((char *)0x100020000000UL)
 
 enum folio { FOLIO_4K, FOLIO_64K, FOLIO_THP };
 enum pattern {

@@ -121,12 +121,7 @@ void mem_setup(struct pass *p)
 	p->dst = DST_BASE + (flags & OP_MISALIGNED ? 16 * PAGE : 0);
 	if (flags & OP_DST_HOLE)
 		return;
-	/*
-	 * One page behind it, so that the upper page tables and the anon_vma
-	 * are there: only what each move needs is to be counted.
-	 */
-	map(p->dst, p->size + PMD);
-	p->dst[p->size + PMD - PAGE] = 1;
+	map(p->dst, p->size);
 	if (p->folio == FOLIO_4K)
 		madvise(p->dst, p->size, MADV_NOHUGEPAGE);
 	else
