@@ -44,6 +44,9 @@ scene()
 expected()
 {
 	[ "$2" != preloaded ] || set -- "$1" native
+	case $2$(uname -r) in
+	module5.*) grep -q "^$1@old:" "$tmp/differences" && set -- "$1" old ;;
+	esac
 	if grep -q "^$1@$2:" "$tmp/differences"; then
 		scene "$1@$2" "$tmp/differences"
 	else
@@ -57,6 +60,8 @@ play()
 	way=$1
 	shift
 	for s in $scenes; do
+		# nothing of the library takes part in it there
+		[ "$way $s" != "preloaded stress" ] || continue
 		expected "$s" "$way" >"$tmp/want"
 		"$@" $prog "$s" >"$tmp/out" 2>"$tmp/err"
 		scene "$s" "$tmp/out" >"$tmp/got"

@@ -5,6 +5,7 @@
  */
 #include "util.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -137,13 +138,15 @@ START_TEST(by_kernel)
 }
 END_TEST
 
-static int nothing(void *arg)
+/* A child that keeps what it has until it is killed */
+static int stay(void *arg)
 {
+	pause();
 	return 0;
 }
 
 /*
- * A userfaultfd, a page a child has had: the kernel, if it can move at all,
+ * A userfaultfd, a page a child has, too: the kernel, if it can move at all,
  * refuses that one, the module heals it.
  */
 START_TEST(by_both)
@@ -156,6 +159,7 @@ START_TEST(by_both)
 	enum uremap_way way, usual;
 	struct uremap_mover m;
 	int fd = uffd_open(0);
+	pid_t pid;
 
 	uffd_register(fd, dst, 2 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	uremap_probe(&m, fd, UREMAP_FEATURE_UNSHARE);
@@ -167,13 +171,15 @@ START_TEST(by_both)
 
 	expect_ok(uremap_move(&m, &req, &way));
 	ck_assert_int_eq(way, usual);
-	child_run(nothing, NULL);
+	pid = child_start(stay, NULL);
 	req.dst += PAGE;
 	req.src += PAGE;
 	expect_ok(uremap_move(&m, &req, &way));
 	ck_assert_int_eq(way, UREMAP_WAY_MODULE);
 	ck_assert_uint_eq(req.healed, PAGE);
 	range_check(dst, 2, 7, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 	/* modes the kernel does not know at all */
 	if (m.info.modes & UREMAP_MOVE_KEEP_WP) {
 		req.mode = UREMAP_MOVE_KEEP_WP;

@@ -166,6 +166,39 @@ static void huge_after_fork(void)
 	say_wrong(dst, 0, N);
 }
 
+/*
+ * What is looked at first, source or destination, depends on the page tables
+ * that are there: none, one above, or all of them.
+ */
+static void huge_no_table(void)
+{
+	const size_t gig = 512 * HUGE;
+	char *p = mmap(NULL, 2 * gig, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+		       MAP_NORESERVE, -1, 0);
+	char *none = map_huge(HUGE), *small = map(1), *huge = huge_filled();
+	int fd = uffd_open(0);
+
+	need(p != MAP_FAILED);
+	p = (char *)((ADDR(p) + gig - 1) & ~(gig - 1));
+	p = mmap(p, gig, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_NORESERVE | MAP_FIXED, -1, 0);
+	need(p != MAP_FAILED && !madvise(p, gig, MADV_NOHUGEPAGE));
+	fill(p + 3 * HUGE, 1, 'P');
+	fill(small, 1, 'S');
+	uffd_register(fd, small, 1);
+	uffd_register(fd, huge, N);
+	/* no table below the source's */
+	move(fd, small, p + HUGE, 1, 0);
+	move(fd, small, p + HUGE, 1, HOLES);
+	move(fd, huge, p + HUGE, 1, 0);
+	move(fd, huge, p + HUGE, 1, HOLES);
+	/* a table, but nothing in it */
+	move(fd, small, p + 3 * HUGE + PAGE, 1, 0);
+	move(fd, huge, p + 3 * HUGE + PAGE, 1, 0);
+	move(fd, huge, none, 1, HOLES);
+	say("huge: dst %d", is_huge(huge));
+}
+
 const struct scene scenes_huge[] = {
 	{ "huge_whole", huge_whole },
 	{ "huge_fault", huge_fault },
@@ -176,5 +209,6 @@ const struct scene scenes_huge[] = {
 	{ "huge_in_the_way", huge_in_the_way },
 	{ "huge_zero", huge_zero },
 	{ "huge_after_fork", huge_after_fork },
+	{ "huge_no_table", huge_no_table },
 	{ NULL, NULL }
 };
