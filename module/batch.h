@@ -14,12 +14,9 @@
 /* Runs of a batch: the segments of a MOVEV that can share one TLB flush. */
 #define UREMAP_MAX_RUNS		64
 
-/*
- * Page tables a batch may hold the locks of.  Lockdep can follow 48 locks at
- * most, with the RCU read lock of every mapped table among them.
- */
+/* Page tables a batch may hold the locks of.  Lockdep can follow 48 locks. */
 #ifdef CONFIG_LOCKDEP
-#define UREMAP_MAX_TABLES	16
+#define UREMAP_MAX_TABLES	32
 #else
 #define UREMAP_MAX_TABLES	(2 * UREMAP_MAX_RUNS)
 #endif
@@ -31,6 +28,7 @@
  * @src_pte:  first source entry
  * @dst_pte:  first destination entry
  * @saved:    source entries that were taken, none for holes
+ * @folios:   their folios if small; UREMAP_LARGE, or NULL without a folio
  * @busy:     folio whose lock is taken, at which the run ended; referenced if
  *            it is that of the first entry
  * @nr:       entries wanted
@@ -47,6 +45,7 @@ struct uremap_run {
 	pte_t *src_pte;
 	pte_t *dst_pte;
 	pte_t *saved;
+	struct folio **folios;
 	struct folio *busy;
 	u16 nr;
 	u16 seen;
@@ -58,7 +57,7 @@ struct uremap_run {
 
 /**
  * struct uremap_table - a page table whose lock a batch holds
- * @pte: its first entry, mapped
+ * @pte: its first entry
  * @ptl: its lock
  */
 struct uremap_table {
@@ -69,11 +68,13 @@ struct uremap_table {
 /**
  * struct uremap_scratch - memory a move works in
  * @saved:  source entries of a batch, each run's behind the one before
+ * @folios: their folios, likewise
  * @runs:   its runs
  * @tables: its page tables
  */
 struct uremap_scratch {
 	pte_t saved[PTRS_PER_PTE];
+	struct folio *folios[PTRS_PER_PTE];
 	struct uremap_run runs[UREMAP_MAX_RUNS];
 	struct uremap_table tables[UREMAP_MAX_TABLES];
 };
@@ -104,6 +105,9 @@ struct uremap_batch {
 	bool keep_wp;
 };
 
+/* Stands for the folio of an entry that is to be looked up in the entry. */
+#define UREMAP_LARGE	((struct folio *)1)
+
 /* Does the entry map memory that has a folio of its own? */
 static inline bool uremap_pte_has_folio(pte_t pte)
 {
@@ -115,26 +119,48 @@ static inline struct folio *uremap_pte_folio(pte_t pte)
 	return page_folio(pte_page(pte));
 }
 
+pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
+			   unsigned int i, pte_t pte);
+
+/**
+ * uremap_dst_entry - the entry as the destination gets it
+ * @b:   the batch
+ * @r:   the run
+ * @i:   its place
+ * @pte: what the source had
+ *
+ * Both mappings have the same protection bits, so as a rule it is what the
+ * source had, with soft-dirty set: who tracks changes must see the page come.
+ *
+ * Context: page-table locks held, source entry cleared and flushed.
+ * Return: the entry to set.
+ */
+static inline pte_t uremap_dst_entry(struct uremap_batch *b,
+				     struct uremap_run *r, unsigned int i,
+				     pte_t pte)
+{
+	if (unlikely(!uremap_pte_plain(pte) || !uremap_pte_ready(pte) ||
+		     b->wp || r->marked))
+		return uremap_entry_rebuild(b, r, i, pte);
+	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
+}
+
 /* entry.c */
 u32 uremap_dst_reason(pte_t pte);
 u32 uremap_src_leaf_reason(pte_t pte);
-pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
-			   unsigned int i, pte_t pte);
 pmd_t uremap_dst_pmd(struct uremap_mv *mv, pmd_t pmd);
 
 /* move_large.c */
 u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 		      unsigned int i, struct folio *folio, struct page *page);
-void uremap_install_large(struct uremap_batch *b, struct uremap_run *r,
-			  unsigned int i, struct folio *folio);
+void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
+			  unsigned int i, unsigned int n, struct folio *folio);
 
 /* run.c */
 void uremap_run_take(struct uremap_batch *b, struct uremap_run *r);
 void uremap_run_install(struct uremap_batch *b, struct uremap_run *r);
 void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 			 unsigned int i);
-pte_t uremap_dst_entry(struct uremap_batch *b, struct uremap_run *r,
-		       unsigned int i, pte_t pte);
 
 /* tables.c */
 bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,

@@ -58,6 +58,7 @@
 #include <linux/userfaultfd_k.h>
 
 #include "compat_folio.h"
+#include "bits.h"
 
 /*
  * 7.0 "mm: use the softleaf_t type": entries of page tables that are not
@@ -130,55 +131,9 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define VM_DROPPABLE		VM_NONE
 #endif
 
-/**
- * uremap_pmd_is_table - does the entry point to a page table?
- * @pmd: any value of a PMD entry
- *
- * Not through pmd_bad(), which needs the mask of memory encryption, data that
- * is not exported.
- *
- * Context: any.
- * Return: true if so; false if it is empty, huge, or no present entry.
- */
-static inline bool uremap_pmd_is_table(pmd_t pmd)
-{
-	return pmd_present(pmd) && !pmd_trans_huge(pmd) && !pmd_leaf(pmd);
-}
-
-/*
- * 6.5 "mm/pgtable: allow pte_offset_map[_lock]() to fail": the map functions
- * vet the pmd.  Before it the caller did; a PTE table seen under the mmap lock
- * then stays, because only holders of the write lock take tables away.
- */
+/* 6.5 "mm/pgtable: rename pmd_read_atomic() to pmdp_get_lockless()" */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #define pmdp_get_lockless(pmdp)		pmd_read_atomic(pmdp)
-
-static inline pte_t *pte_offset_map_rw_nolock(struct mm_struct *mm, pmd_t *pmd,
-					      unsigned long addr,
-					      pmd_t *pmdvalp, spinlock_t **ptlp)
-{
-	pmd_t pmdval = pmdp_get_lockless(pmd);
-
-	*pmdvalp = pmdval;
-	if (unlikely(!uremap_pmd_is_table(pmdval)))
-		return NULL;
-	*ptlp = pte_lockptr(mm, &pmdval);
-	return pte_offset_map(&pmdval, addr);
-}
-
-/* 6.14 "mm: pgtable: introduce pte_offset_map_{ro|rw}_nolock()" */
-#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
-#define UREMAP_HAVE_PTE_OFFSET_MAP_NOLOCK
-
-static inline pte_t *pte_offset_map_rw_nolock(struct mm_struct *mm, pmd_t *pmd,
-					      unsigned long addr,
-					      pmd_t *pmdvalp, spinlock_t **ptlp)
-{
-	*pmdvalp = pmdp_get_lockless(pmd);
-	return pte_offset_map_nolock(mm, pmd, addr, ptlp);
-}
-#else
-#define UREMAP_HAVE_PTE_OFFSET_MAP_RW_NOLOCK
 #endif
 
 /* 6.2 "mm/mmu_notifier: remove unused mmu_notifier_range_update_to_read_only" */

@@ -50,6 +50,15 @@ struct folio {
 #define uremap_folio_mapping(folio)	READ_ONCE((folio)->mapping)
 #endif
 
+/* 6.18 "mm: introduce memdesc_flags_t" */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define uremap_folio_flags(folio)	READ_ONCE((folio)->flags.f)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+#define uremap_folio_flags(folio)	READ_ONCE((folio)->flags)
+#else
+#define uremap_folio_flags(folio)	READ_ONCE((folio)->page.flags)
+#endif
+
 /**
  * uremap_folio_test_anon - is this ordinary anonymous memory?
  * @folio: any folio

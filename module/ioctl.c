@@ -161,14 +161,17 @@ static const struct uremap_ioctl *uremap_ioctl_find(unsigned int cmd)
  */
 long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	const struct uremap_ioctl *op = uremap_ioctl_find(cmd);
 	struct uremap_ctx *ctx = file->private_data;
 	void __user *uarg = (void __user *)arg;
 	size_t usize = _IOC_SIZE(cmd), ksize;
+	const struct uremap_ioctl *op;
 	union uremap_arg karg;
 	long ret;
 	int err;
 
+	if (likely(cmd == UREMAP_IOC_MOVE))
+		return uremap_ioctl_move_exact(ctx, uarg);
+	op = uremap_ioctl_find(cmd);
 	if (!op)
 		return -ENOTTY;
 	ksize = _IOC_SIZE(op->cmd);

@@ -12,6 +12,7 @@
 #include <linux/sched/signal.h>
 
 #include "batch.h"
+#include "trace.h"
 
 /* What is wrong with a segment in itself?  Checked as userfaultfd does. */
 static u32 uremap_seg_reason(const struct uremap_mv *mv,
@@ -86,7 +87,7 @@ static void uremap_seg_end(struct uremap_mv *mv)
 {
 	struct uremap_segment *seg = &mv->segs[mv->cur];
 
-	uremap_trace_move(mv);
+	trace_uremap_move(mv);
 	seg->move = mv->done ? (s64)mv->done : mv->err;
 	seg->holes = mv->holes;
 	seg->healed = mv->healed;
@@ -159,7 +160,7 @@ static int uremap_step(struct uremap_mv *mv)
 	unsigned long left = mv->pair_end - mv->done, len = left, next;
 	pmd_t *src_pmd, *dst_pmd, pmdval, dst_pmdval;
 
-	src_pmd = uremap_pmd_find(mv->mm, src, src + len, &next);
+	src_pmd = uremap_pmd_lookup(mv->mm, src);
 	if (!src_pmd || pmd_none(pmdp_get_lockless(src_pmd))) {
 		next = uremap_first_populated(mv->mm, src, src + len);
 		return next == src ? UREMAP_RETRY :
@@ -171,7 +172,7 @@ static int uremap_step(struct uremap_mv *mv)
 	len = min(len, PMD_SIZE - (src & ~PMD_MASK));
 	len = min(len, PMD_SIZE - (dst & ~PMD_MASK));
 
-	dst_pmd = uremap_pmd_find(mv->mm, dst, dst + len, &next);
+	dst_pmd = uremap_pmd_lookup(mv->mm, dst);
 	if (!dst_pmd || pmd_none(pmdp_get_lockless(dst_pmd))) {
 		/* A table for nothing but holes is not worth having. */
 		if (uremap_pmd_is_table(pmdval) && uremap_src_empty(mv, len))
@@ -323,6 +324,7 @@ void uremap_move(struct uremap_mv *mv)
 	uremap_move_turn(mv);
 	while (mv->let_go) {
 		mv->let_go = false;
+		mv->held = NULL;
 		if (down_write_killable(&mv->ctx->lock)) {
 			uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 			break;

@@ -69,65 +69,76 @@ u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 	for (k = i; k < i + nr; k++)
 		r->saved[k] = ptep_get_and_clear(b->mm, r->src + k * PAGE_SIZE,
 						 r->src_pte + k);
+	r->folios[i] = UREMAP_LARGE;
 	r->taken += nr;
 	return UREMAP_REASON_NONE;
 }
 
 /**
- * uremap_install_large - give a large folio its new place
+ * uremap_install_folio - give a folio of any size its new place
  * @b:     the batch
  * @r:     the run
  * @i:     entry of its first page
+ * @n:     its pages
  * @folio: the folio, taken, known not to be pinned
  *
  * Context: as uremap_take_large(); drops the folio lock.
  */
-void uremap_install_large(struct uremap_batch *b, struct uremap_run *r,
-			  unsigned int i, struct folio *folio)
+void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
+			  unsigned int i, unsigned int n, struct folio *folio)
 {
 	struct vm_area_struct *vma = b->mv->dst_vma;
 	unsigned long dst = r->dst + i * PAGE_SIZE;
-	unsigned int end = i + folio_nr_pages(folio);
 
 	uremap_folio_set_anon_rmap(folio, vma->anon_vma,
 				   linear_page_index(vma, dst));
-	for (; i < end; i++, dst += PAGE_SIZE)
+	for (; n; n--, i++, dst += PAGE_SIZE)
 		set_pte_at(b->mm, dst, r->dst_pte + i,
 			   uremap_dst_entry(b, r, i, r->saved[i]));
 	folio_unlock(folio);
 }
 
-/* The folio that is mapped at an address, referenced; NULL if it is small. */
-static struct folio *uremap_get_large(struct mm_struct *mm, pmd_t *pmd,
-				      unsigned long addr)
+static struct folio *uremap_large_of(struct folio *folio)
+{
+	if (!folio_test_large(folio))
+		return NULL;
+	folio_get(folio);
+	return folio;
+}
+
+/* The folio of a PTE, referenced; NULL if small or gone. */
+static struct folio *uremap_get_large_pte(struct mm_struct *mm, pmd_t *pmd,
+					  unsigned long addr)
 {
 	struct folio *folio = NULL;
 	spinlock_t *ptl;
 	pmd_t pmdval;
 	pte_t *pte;
 
-	pte = pte_offset_map_rw_nolock(mm, pmd, addr, &pmdval, &ptl);
-	if (!pte) {
-		ptl = pmd_lock(mm, pmd);
-		pmdval = pmdp_get_lockless(pmd);
-		if (pmd_trans_huge(pmdval) && !uremap_is_huge_zero_pmd(pmdval))
-			folio = page_folio(pmd_page(pmdval));
-	} else {
-		pte_t pteval;
-
+	rcu_read_lock();
+	pte = uremap_pte_map(mm, pmd, addr, &pmdval, &ptl);
+	if (pte) {
 		spin_lock(ptl);
-		pteval = ptep_get(pte);
 		if (pmd_same(pmdval, pmdp_get_lockless(pmd)) &&
-		    uremap_pte_has_folio(pteval))
-			folio = page_folio(pte_page(pteval));
+		    uremap_pte_has_folio(ptep_get(pte)))
+			folio = uremap_large_of(uremap_pte_folio(ptep_get(pte)));
+		spin_unlock(ptl);
 	}
-	if (folio && folio_test_large(folio))
-		folio_get(folio);
-	else
-		folio = NULL;
+	rcu_read_unlock();
+	return folio;
+}
+
+/* The folio of a PMD, referenced; NULL if it is none. */
+static struct folio *uremap_get_large_pmd(struct mm_struct *mm, pmd_t *pmd)
+{
+	struct folio *folio = NULL;
+	spinlock_t *ptl = pmd_lock(mm, pmd);
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+
+	if (pmd_present(pmdval) && pmd_trans_huge(pmdval) &&
+	    !uremap_is_huge_zero_pmd(pmdval))
+		folio = uremap_large_of(page_folio(pmd_page(pmdval)));
 	spin_unlock(ptl);
-	if (pte)
-		pte_unmap(pte);
 	return folio;
 }
 
@@ -148,7 +159,10 @@ int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd)
 	bool pinned;
 	int err;
 
-	folio = uremap_get_large(mv->mm, pmd, uremap_mv_src(mv));
+	if (uremap_pmd_is_table(pmdp_get_lockless(pmd)))
+		folio = uremap_get_large_pte(mv->mm, pmd, uremap_mv_src(mv));
+	else
+		folio = uremap_get_large_pmd(mv->mm, pmd);
 	if (!folio)
 		return UREMAP_RETRY;
 	/* Waiting with a reference would keep another's split from working. */

@@ -117,6 +117,7 @@ static bool uremap_next_run(struct uremap_batch *b, struct uremap_cursor *c,
 static void uremap_run_open(struct uremap_batch *b, struct uremap_run *r)
 {
 	r->saved = b->mv->scratch->saved + b->nr_saved;
+	r->folios = b->mv->scratch->folios + b->nr_saved;
 	r->busy = NULL;
 	r->seen = 0;
 	r->taken = 0;
@@ -147,7 +148,6 @@ static void uremap_cursor_cover(struct uremap_cursor *c,
 static void uremap_batch_extend(struct uremap_batch *b, struct uremap_cursor *c)
 {
 	struct uremap_run *r = &b->runs[0];
-	unsigned long next;
 
 	while (r->seen == r->nr && b->nr_runs < UREMAP_MAX_RUNS) {
 		pmd_t *dst_pmd, *src_pmd;
@@ -155,8 +155,8 @@ static void uremap_batch_extend(struct uremap_batch *b, struct uremap_cursor *c)
 		r = &b->runs[b->nr_runs];
 		if (!uremap_next_run(b, c, r))
 			return;
-		dst_pmd = uremap_pmd_find(b->mm, r->dst, r->dst + 1, &next);
-		src_pmd = uremap_pmd_find(b->mm, r->src, r->src + 1, &next);
+		dst_pmd = uremap_pmd_lookup(b->mm, r->dst);
+		src_pmd = uremap_pmd_lookup(b->mm, r->src);
 		if (!dst_pmd || !src_pmd ||
 		    !uremap_tables_add(b, r, dst_pmd, src_pmd))
 			return;
@@ -203,20 +203,46 @@ static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 	return 0;
 }
 
-/* Lock, take, flush, install, unlock. */
+/*
+ * Lock, take, flush, install, unlock.  MMU notifiers are registered under the
+ * mmap lock held for writing, so there are some throughout or none.
+ */
 static bool uremap_batch_run(struct uremap_batch *b, struct uremap_cursor *c,
 			     pmd_t *dst_pmd, pmd_t *src_pmd)
 {
+	struct anon_vma *anon_vma = uremap_rmap_lock(b->mv->src_vma);
 	struct uremap_run *r = &b->runs[0];
+	bool ok;
 
-	if (unlikely(!uremap_tables_lock(b, r, dst_pmd, src_pmd)))
-		return false;
-	uremap_run_take(b, r);
-	if (!mm_has_notifiers(b->mm))
-		uremap_batch_extend(b, c);
-	uremap_batch_finish(b, c);
-	uremap_tables_unlock(b);
-	return true;
+	rcu_read_lock();
+	ok = uremap_tables_lock(b, r, dst_pmd, src_pmd);
+	if (likely(ok)) {
+		uremap_run_take(b, r);
+		if (!mm_has_notifiers(b->mm))
+			uremap_batch_extend(b, c);
+		uremap_batch_finish(b, c);
+		uremap_tables_unlock(b);
+	}
+	rcu_read_unlock();
+	uremap_rmap_unlock(anon_vma);
+	return ok;
+}
+
+/* The same for an address space whose page tables are mirrored elsewhere. */
+static noinline bool uremap_batch_run_notify(struct uremap_batch *b,
+					     struct uremap_cursor *c,
+					     pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	struct mmu_notifier_range range;
+	bool ok;
+
+	/* Only the source: what has no entry has no secondary mapping (C21). */
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, b->mm, c->src_lo,
+				c->src_hi);
+	mmu_notifier_invalidate_range_start(&range);
+	ok = uremap_batch_run(b, c, dst_pmd, src_pmd);
+	mmu_notifier_invalidate_range_end(&range);
+	return ok;
 }
 
 /**
@@ -250,9 +276,7 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		.keep_wp = (mv->mode & UREMAP_MOVE_KEEP_WP) &&
 			   userfaultfd_wp(mv->dst_vma),
 	};
-	struct mmu_notifier_range range;
-	struct anon_vma *anon_vma;
-	bool locked;
+	bool ok;
 
 	b.runs[0].src = src;
 	b.runs[0].dst = dst;
@@ -260,16 +284,12 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 	uremap_run_open(&b, &b.runs[0]);
 	uremap_cursor_cover(&c, &b.runs[0]);
 
-	/* Only the source: what has no entry has no secondary mapping (C21). */
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, src,
-				src + len);
-	mmu_notifier_invalidate_range_start(&range);
-	anon_vma = uremap_rmap_lock(mv->src_vma);
-	locked = uremap_batch_run(&b, &c, dst_pmd, src_pmd);
-	uremap_rmap_unlock(anon_vma);
-	mmu_notifier_invalidate_range_end(&range);
+	if (likely(!mm_has_notifiers(b.mm)))
+		ok = uremap_batch_run(&b, &c, dst_pmd, src_pmd);
+	else
+		ok = uremap_batch_run_notify(&b, &c, dst_pmd, src_pmd);
 	uremap_stat_add(UREMAP_STAT_BATCHES, 1);
 	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
 
-	return locked ? uremap_batch_end(&b, src_pmd) : UREMAP_RETRY;
+	return ok ? uremap_batch_end(&b, src_pmd) : UREMAP_RETRY;
 }

@@ -13,8 +13,38 @@
 /* Segments read, moved and written back at a time; as many as share a flush. */
 #define UREMAP_SEG_GROUP	UREMAP_MAX_RUNS
 
+/*
+ * Move what a MOVE asks for; returns what the ioctl does.  The reserved words
+ * of the caller's structure serve as scratch for waking.
+ */
+static long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
+			    struct uremap_segment *seg,
+			    struct uremap_move __user *umove)
+{
+	struct uremap_mv mv = {
+		.ctx = ctx,
+		.mm = ctx->mm,
+		.mode = mode,
+		.segs = seg,
+		.nr_segs = 1,
+	};
+	int err;
+
+	uremap_move(&mv);
+	err = uremap_wake(&mv, umove->reserved);
+	uremap_uffd_put(&mv);
+	if (err)
+		return err;
+	return seg->error && seg->move > 0 ? -EAGAIN : -(long)seg->error;
+}
+
+static u64 uremap_seg_moved(const struct uremap_segment *seg)
+{
+	return seg->move > 0 ? seg->move - seg->holes : 0;
+}
+
 /**
- * uremap_ioctl_move - UREMAP_IOC_MOVE
+ * uremap_ioctl_move - UREMAP_IOC_MOVE with a structure of any size
  * @ctx:  the context
  * @move: the caller's structure, copied; results go here
  * @uarg: where it came from
@@ -30,33 +60,102 @@ long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
 		.src = move->src,
 		.len = move->len,
 	};
-	struct uremap_mv mv = {
-		.ctx = ctx,
-		.mm = ctx->mm,
-		.mode = move->mode,
-		.segs = &seg,
-		.nr_segs = 1,
-	};
-	int err;
+	long ret;
 
 	if (move->reserved[0] || move->reserved[1])
 		return -EINVAL;
 
-	uremap_move(&mv);
-	/* The reserved words of the caller's structure serve as scratch. */
-	err = uremap_wake(&mv, uarg + offsetof(struct uremap_move, reserved));
-	uremap_uffd_put(&mv);
-	if (err)
-		return err;
-
+	ret = uremap_move_one(ctx, move->mode, &seg, uarg);
 	move->move = seg.move;
-	move->moved = seg.move > 0 ? seg.move - seg.holes : 0;
+	move->moved = uremap_seg_moved(&seg);
 	move->holes = seg.holes;
 	move->healed = seg.healed;
 	move->stop = seg.stop;
 	move->reason = seg.reason;
 	move->error = seg.error;
-	return seg.error && seg.move > 0 ? -EAGAIN : -(long)seg.error;
+	return ret;
+}
+
+/*
+ * Read the request, and find out whether the answer can be written: to the
+ * first and to the last word of it, for it may straddle two pages.
+ */
+static int uremap_move_get(struct uremap_move __user *umove,
+			   struct uremap_segment *seg, u64 *mode,
+			   u64 *reserved)
+{
+	u64 reserved0, reserved1, move;
+
+	if (!user_access_begin(umove, sizeof(*umove)))
+		return -EFAULT;
+	unsafe_get_user(seg->dst, &umove->dst, err_fault);
+	unsafe_get_user(seg->src, &umove->src, err_fault);
+	unsafe_get_user(seg->len, &umove->len, err_fault);
+	unsafe_get_user(*mode, &umove->mode, err_fault);
+	unsafe_get_user(reserved0, &umove->reserved[0], err_fault);
+	unsafe_get_user(reserved1, &umove->reserved[1], err_fault);
+	unsafe_get_user(move, (u64 __user *)&umove->move, err_fault);
+	unsafe_put_user(move, (u64 __user *)&umove->move, err_fault);
+	unsafe_put_user(reserved1, &umove->reserved[1], err_fault);
+	user_access_end();
+	*reserved = reserved0 | reserved1;
+	return 0;
+
+err_fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+static int uremap_move_put(struct uremap_move __user *umove,
+			   const struct uremap_segment *seg)
+{
+	if (!user_access_begin(umove, sizeof(*umove)))
+		return -EFAULT;
+	unsafe_put_user(seg->move, &umove->move, err_fault);
+	unsafe_put_user(uremap_seg_moved(seg), &umove->moved, err_fault);
+	unsafe_put_user(seg->holes, &umove->holes, err_fault);
+	unsafe_put_user(seg->healed, &umove->healed, err_fault);
+	unsafe_put_user(seg->stop, &umove->stop, err_fault);
+	unsafe_put_user(seg->reason, &umove->reason, err_fault);
+	unsafe_put_user(seg->error, &umove->error, err_fault);
+	unsafe_put_user(0, &umove->reserved[0], err_fault);
+	unsafe_put_user(0, &umove->reserved[1], err_fault);
+	user_access_end();
+	return 0;
+
+err_fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+/**
+ * uremap_ioctl_move_exact - UREMAP_IOC_MOVE with the structure we know
+ * @ctx:   the context
+ * @umove: the caller's structure
+ *
+ * For small moves the copies are a good part of the cost, so that they are done
+ * word by word, without those bounds checks that the compiler could not make.
+ *
+ * Context: process context; may sleep.
+ * Return: 0, or a negative errno as UFFDIO_MOVE has it.
+ */
+long uremap_ioctl_move_exact(struct uremap_ctx *ctx,
+			     struct uremap_move __user *umove)
+{
+	struct uremap_segment seg = { };
+	u64 mode, reserved;
+	long ret;
+	int err;
+
+	err = uremap_ctx_check_mm(ctx);
+	if (!err)
+		err = uremap_move_get(umove, &seg, &mode, &reserved);
+	if (err)
+		return err;
+	if (reserved)
+		return -EINVAL;
+	ret = uremap_move_one(ctx, mode, &seg, umove);
+	return uremap_move_put(umove, &seg) ? -EFAULT : ret;
 }
 
 static int uremap_segs_read(struct uremap_segment *segs, unsigned int nr,

@@ -166,28 +166,6 @@ void uremap_set_clear(struct uremap_set *set)
 	set->root = RB_ROOT;
 }
 
-/**
- * uremap_range_check - can a user's range be one of this address space?
- * @mm:    the address space
- * @start: first address
- * @len:   bytes
- *
- * The checks of validate_range() in mm/userfaultfd.c.
- *
- * Context: any.
- * Return: 0, or -EINVAL if not page aligned, empty, wrapping or too high.
- */
-int uremap_range_check(struct mm_struct *mm, u64 start, u64 len)
-{
-	u64 task_size = mm->task_size;
-
-	if ((start | len) & ~PAGE_MASK)
-		return -EINVAL;
-	if (!len || start >= task_size || len > task_size - start)
-		return -EINVAL;
-	return 0;
-}
-
 static struct uremap_interval *uremap_interval_alloc(void)
 {
 	return kmalloc(sizeof(struct uremap_interval), GFP_KERNEL_ACCOUNT);

@@ -150,6 +150,8 @@ int uremap_rmap_let_go(struct uremap_ctx *ctx)
 
 #endif /* UREMAP_RMAP_ANON_VMA_HOLD */
 
+#ifdef UREMAP_RMAP_ANON_VMA_LOCK
+
 /**
  * uremap_rmap_lock - keep unlocked rmap walkers off the folios of a VMA
  * @src_vma: the VMA folios are moved from
@@ -162,7 +164,6 @@ int uremap_rmap_let_go(struct uremap_ctx *ctx)
  */
 struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma)
 {
-#ifdef UREMAP_RMAP_ANON_VMA_LOCK
 	/* Pairs with its publication by __anon_vma_prepare() (C27). */
 	struct anon_vma *anon_vma = smp_load_acquire(&src_vma->anon_vma);
 
@@ -171,9 +172,6 @@ struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma)
 		uremap_stat_add(UREMAP_STAT_RMAP_LOCKS, 1);
 	}
 	return anon_vma;
-#else
-	return NULL;
-#endif
 }
 
 /**
@@ -184,8 +182,8 @@ struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma)
  */
 void uremap_rmap_unlock(struct anon_vma *anon_vma)
 {
-#ifdef UREMAP_RMAP_ANON_VMA_LOCK
 	if (anon_vma)
 		anon_vma_unlock_write(anon_vma);
-#endif
 }
+
+#endif /* UREMAP_RMAP_ANON_VMA_LOCK */

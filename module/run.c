@@ -36,21 +36,22 @@ static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
 		mv->let_go = true;
 		return UREMAP_REASON_RETRY_LIMIT;
 	}
+	mv->held = uremap_folio_mapping(folio);
 	return UREMAP_REASON_NONE;
 }
 
 static void uremap_clear(struct uremap_batch *b, struct uremap_run *r,
-			 unsigned int i)
+			 unsigned int i, struct folio *folio)
 {
 	r->saved[i] = ptep_get_and_clear(b->mm, r->src + i * PAGE_SIZE,
 					 r->src_pte + i);
+	r->folios[i] = folio;
 	r->taken++;
 }
 
 /* What has no folio to lock: the zero page, and swap entries. */
-static noinline u32 uremap_take_bare(struct uremap_batch *b,
-				     struct uremap_run *r, unsigned int i,
-				     pte_t pte)
+static u32 uremap_take_bare(struct uremap_batch *b, struct uremap_run *r,
+			    unsigned int i, pte_t pte)
 {
 	u32 why;
 
@@ -62,61 +63,100 @@ static noinline u32 uremap_take_bare(struct uremap_batch *b,
 		why = is_zero_pfn(pte_pfn(pte)) ? UREMAP_REASON_NONE :
 						  UREMAP_REASON_SRC_SPECIAL;
 	if (!why)
-		uremap_clear(b, r, i);
+		uremap_clear(b, r, i, NULL);
 	return why;
 }
 
-/* Lock the folio of entry @i and clear the entry, or say why not. */
-static __always_inline u32 uremap_take(struct uremap_batch *b,
-				       struct uremap_run *r, unsigned int i,
-				       pte_t pte)
+/* Lock the folio of entry @i and clear its entries, *@n of them. */
+static u32 uremap_take_folio(struct uremap_batch *b, struct uremap_run *r,
+			     unsigned int i, pte_t pte, unsigned int *n)
 {
-	struct page *page;
-	struct folio *folio;
+	struct page *page = pte_page(pte);
+	struct folio *folio = page_folio(page);
 	u32 why;
 
-	if (unlikely(!uremap_pte_has_folio(pte)))
-		return uremap_take_bare(b, r, i, pte);
-	page = pte_page(pte);
-	folio = page_folio(page);
-	if (unlikely(!folio_trylock(folio))) {
+	if (!folio_trylock(folio)) {
 		r->busy = folio;
 		return UREMAP_REASON_FOLIO_BUSY;
 	}
 	why = uremap_folio_reason(b->mv, folio, page, pte);
-	if (likely(!why)) {
-		if (likely(!folio_test_large(folio)))
-			uremap_clear(b, r, i);
-		else
-			why = uremap_take_large(b, r, i, folio, page);
+	if (!why && folio_test_large(folio)) {
+		why = uremap_take_large(b, r, i, folio, page);
+		*n = folio_nr_pages(folio);
+	} else if (!why) {
+		uremap_clear(b, r, i, folio);
 	}
-	if (unlikely(why))
+	if (why)
 		folio_unlock(folio);
 	return why;
 }
 
-/* How many entries does what entry @i has taken occupy? */
-static unsigned int uremap_taken_nr(struct uremap_run *r, unsigned int i)
+/* Any entry, any folio.  Returns the entries it took care of, 0 to stop. */
+static noinline unsigned int uremap_take_any(struct uremap_batch *b,
+					     struct uremap_run *r,
+					     unsigned int i)
 {
-	pte_t pte = r->saved[i];
+	pte_t dst = ptep_get(r->dst_pte + i), src = ptep_get(r->src_pte + i);
+	unsigned int n = 1;
 
-	if (unlikely(!uremap_pte_has_folio(pte)))
-		return 1;
-	return folio_nr_pages(uremap_pte_folio(pte));
-}
-
-/* May entry @i be passed over?  A marker stays with what it protects. */
-static bool uremap_pass_hole(struct uremap_batch *b, struct uremap_run *r,
-			     unsigned int i)
-{
-	if (r->why != UREMAP_REASON_HOLE &&
-	    r->why != UREMAP_REASON_SRC_WP_MARKER)
-		return false;
-	if (!(b->mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
-		return false;
+	if (!pte_none(dst)) {
+		r->why = uremap_dst_reason(dst);
+		if (r->why)
+			return 0;
+		r->marked = true;
+	}
+	if (uremap_pte_has_folio(src))
+		r->why = uremap_take_folio(b, r, i, src, &n);
+	else
+		r->why = uremap_take_bare(b, r, i, src);
+	if (!r->why)
+		return n;
+	/* Holes may be passed over; a marker stays with what it protects. */
+	if ((r->why != UREMAP_REASON_HOLE &&
+	     r->why != UREMAP_REASON_SRC_WP_MARKER) ||
+	    !(b->mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
+		return 0;
 	r->why = UREMAP_REASON_NONE;
 	r->saved[i] = __pte(0);
-	return true;
+	r->folios[i] = NULL;
+	return 1;
+}
+
+/*
+ * The common case of it, all in line: small folios of our own, mapped by present
+ * entries.  Takes such from entry @i on and returns the first that is anything
+ * else, with nothing done to it.
+ */
+static __always_inline unsigned int uremap_take_plain(struct uremap_batch *b,
+						      struct uremap_run *r,
+						      unsigned int i)
+{
+	pte_t *src = r->src_pte, *dst = r->dst_pte, *saved = r->saved;
+	struct folio **folios = r->folios;
+	unsigned int nr = r->nr;
+
+	for (; i < nr; i++) {
+		pte_t pte = ptep_get(src + i);
+		struct folio *folio;
+
+		if (unlikely(!pte_none(ptep_get(dst + i)) ||
+			     !uremap_pte_plain(pte)))
+			break;
+		folio = page_folio(uremap_plain_page(pte));
+		if (unlikely(!uremap_folio_plain(folio, pte) ||
+			     !folio_trylock(folio)))
+			break;
+		if (unlikely(!uremap_rmap_held(b->mv,
+					       uremap_folio_mapping(folio)) ||
+			     !uremap_folio_unpinned(folio))) {
+			folio_unlock(folio);
+			break;
+		}
+		saved[i] = ptep_get_and_clear(b->mm, r->src + i * PAGE_SIZE,
+					      src + i);
+		folios[i] = folio;
+	}
+	return i;
 }
 
 /**
@@ -128,29 +168,36 @@ static bool uremap_pass_hole(struct uremap_batch *b, struct uremap_run *r,
  */
 void uremap_run_take(struct uremap_batch *b, struct uremap_run *r)
 {
-	unsigned int i, n;
+	unsigned int i = 0, n;
 
-	for (i = 0; i < r->nr; i += n) {
-		pte_t dst = ptep_get(r->dst_pte + i);
-
-		n = 1;
-		if (unlikely(!pte_none(dst))) {
-			r->why = uremap_dst_reason(dst);
-			if (r->why)
-				break;
-			r->marked = true;
-		}
-		r->why = uremap_take(b, r, i, ptep_get(r->src_pte + i));
-		if (likely(!r->why))
-			n = uremap_taken_nr(r, i);
-		else if (!uremap_pass_hole(b, r, i))
+	do {
+		n = uremap_take_plain(b, r, i);
+		r->taken += n - i;
+		i = n;
+		if (likely(i == r->nr))
 			break;
-	}
+		n = uremap_take_any(b, r, i);
+		i += n;
+	} while (n && i < r->nr);
 	r->seen = i;
 	b->taken += r->taken;
 	/* To be waited for it has to stay; nothing is held for it otherwise. */
 	if (r->why == UREMAP_REASON_FOLIO_BUSY && !i)
 		folio_get(r->busy);
+}
+
+/* The folio of what entry @i has taken, and how many entries it occupies. */
+static struct folio *uremap_taken(struct uremap_run *r, unsigned int i,
+				  unsigned int *n)
+{
+	struct folio *folio = r->folios[i];
+
+	*n = 1;
+	if (folio != UREMAP_LARGE)
+		return folio;
+	folio = uremap_pte_folio(r->saved[i]);
+	*n = folio_nr_pages(folio);
+	return folio;
 }
 
 /**
@@ -171,11 +218,9 @@ void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 	r->seen = i;
 	r->obstacle = 0;
 	while (i < end) {
-		unsigned int n = uremap_taken_nr(r, i);
-		struct folio *folio = NULL;
+		unsigned int n;
+		struct folio *folio = uremap_taken(r, i, &n);
 
-		if (uremap_pte_has_folio(r->saved[i]))
-			folio = uremap_pte_folio(r->saved[i]);
 		for (; n; n--, i++) {
 			if (pte_none(r->saved[i]))
 				continue;
@@ -189,47 +234,13 @@ void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 	}
 }
 
-/**
- * uremap_dst_entry - the entry as the destination gets it
- * @b:   the batch
- * @r:   the run
- * @i:   its place
- * @pte: what the source had
- *
- * Both mappings have the same protection bits, so as a rule it is what the
- * source had, with soft-dirty set: who tracks changes must see the page come.
- *
- * Context: page-table locks held, source entry cleared and flushed.
- * Return: the entry to set.
- */
-inline pte_t uremap_dst_entry(struct uremap_batch *b, struct uremap_run *r,
-			      unsigned int i, pte_t pte)
-{
-	if (unlikely(!pte_write(pte) || !pte_dirty(pte) || b->wp ||
-		     r->marked || !pte_present(pte)))
-		return uremap_entry_rebuild(b, r, i, pte);
-	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
-}
-
-/* What was taken without a folio to look after. */
-static noinline void uremap_install_bare(struct uremap_batch *b,
-					 struct uremap_run *r, unsigned int i,
-					 pte_t pte)
-{
-	if (!pte_none(pte))
-		set_pte_at(b->mm, r->dst + i * PAGE_SIZE, r->dst_pte + i,
-			   uremap_entry_rebuild(b, r, i, pte));
-}
-
 /*
  * Another run of the batch has filled the destination since this one looked:
  * two segments name the same place.
  */
-static bool uremap_dst_filled(struct uremap_batch *b, struct uremap_run *r,
-			      unsigned int i, unsigned int n)
+static bool uremap_dst_filled(struct uremap_run *r, unsigned int i,
+			      unsigned int n)
 {
-	if (likely(b->nr_runs == 1))
-		return false;
 	for (; n; n--, i++) {
 		pte_t pte = ptep_get(r->dst_pte + i);
 
@@ -240,6 +251,61 @@ static bool uremap_dst_filled(struct uremap_batch *b, struct uremap_run *r,
 			return true;
 	}
 	return false;
+}
+
+/* Any entry, any folio.  Returns the entries it took care of, 0 to stop. */
+static noinline unsigned int uremap_install_any(struct uremap_batch *b,
+						struct uremap_run *r,
+						unsigned int i)
+{
+	pte_t pte = r->saved[i];
+	unsigned int n;
+	struct folio *folio = uremap_taken(r, i, &n);
+
+	if (b->nr_runs > 1 && uremap_dst_filled(r, i, n))
+		return 0;
+	if (!folio) {
+		if (!pte_none(pte))
+			set_pte_at(b->mm, r->dst + i * PAGE_SIZE,
+				   r->dst_pte + i,
+				   uremap_entry_rebuild(b, r, i, pte));
+		return 1;
+	}
+	if (uremap_folio_grabbed(folio, pte)) {
+		r->why = UREMAP_REASON_PINNED;
+		return 0;
+	}
+	uremap_install_folio(b, r, i, n, folio);
+	return n;
+}
+
+/* The common case of it: small folios.  Returns the first that is not. */
+static __always_inline unsigned int uremap_install_plain(struct uremap_batch *b,
+							 struct uremap_run *r,
+							 unsigned int i)
+{
+	struct vm_area_struct *vma = b->mv->dst_vma;
+	struct anon_vma *anon_vma = vma->anon_vma;
+	pgoff_t index = linear_page_index(vma, r->dst);
+	pte_t *dst = r->dst_pte, *saved = r->saved;
+	struct folio **folios = r->folios;
+	unsigned int seen = r->seen;
+
+	for (; i < seen; i++) {
+		struct folio *folio = folios[i];
+		pte_t pte = saved[i];
+
+		if (unlikely(folio <= UREMAP_LARGE || !uremap_pte_ready(pte) ||
+			     !uremap_folio_unpinned(folio) ||
+			     !pte_none(ptep_get(dst + i))))
+			break;
+		uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
+		if (pgtable_supports_soft_dirty())
+			pte = pte_mksoft_dirty(pte);
+		set_pte_at(b->mm, r->dst + i * PAGE_SIZE, dst + i, pte);
+		folio_unlock(folio);
+	}
+	return i;
 }
 
 /**
@@ -254,37 +320,20 @@ static bool uremap_dst_filled(struct uremap_batch *b, struct uremap_run *r,
  */
 void uremap_run_install(struct uremap_batch *b, struct uremap_run *r)
 {
-	struct vm_area_struct *vma = b->mv->dst_vma;
-	struct anon_vma *anon_vma = vma->anon_vma;
-	pgoff_t index = linear_page_index(vma, r->dst);
-	unsigned int i, n;
+	bool plain = !b->wp && !r->marked;
+	unsigned int i = 0, n;
 
-	for (i = 0; i < r->seen; i += n) {
-		pte_t pte = r->saved[i];
-		struct folio *folio;
-
-		n = uremap_taken_nr(r, i);
-		if (unlikely(uremap_dst_filled(b, r, i, n))) {
+	while (i < r->seen) {
+		if (likely(plain)) {
+			i = uremap_install_plain(b, r, i);
+			if (likely(i == r->seen))
+				break;
+		}
+		n = uremap_install_any(b, r, i);
+		if (unlikely(!n)) {
 			uremap_run_put_back(b, r, i);
-			return;
+			break;
 		}
-		if (unlikely(!uremap_pte_has_folio(pte))) {
-			uremap_install_bare(b, r, i, pte);
-			continue;
-		}
-		folio = uremap_pte_folio(pte);
-		if (unlikely(uremap_folio_grabbed(folio, pte))) {
-			r->why = UREMAP_REASON_PINNED;
-			uremap_run_put_back(b, r, i);
-			return;
-		}
-		if (unlikely(folio_test_large(folio))) {
-			uremap_install_large(b, r, i, folio);
-			continue;
-		}
-		uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
-		set_pte_at(b->mm, r->dst + i * PAGE_SIZE, r->dst_pte + i,
-			   uremap_dst_entry(b, r, i, pte));
-		folio_unlock(folio);
+		i += n;
 	}
 }

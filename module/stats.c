@@ -26,31 +26,8 @@ static const char * const uremap_stat_names[UREMAP_STAT_NR] = {
 	[UREMAP_STAT_RETRIES] = "retries",
 };
 
-static DEFINE_PER_CPU(unsigned long [UREMAP_STAT_NR], uremap_stats);
+DEFINE_PER_CPU(unsigned long [UREMAP_STAT_NR], uremap_stats);
 static struct dentry *uremap_debugfs;
-
-/**
- * uremap_stat_add - count something
- * @stat: what
- * @n:    how many
- *
- * Context: any.
- */
-void uremap_stat_add(enum uremap_stat stat, unsigned long n)
-{
-	this_cpu_add(uremap_stats[stat], n);
-}
-
-/**
- * uremap_trace_move - report a range that has been dealt with
- * @mv: the move
- *
- * Context: any process context.
- */
-void uremap_trace_move(const struct uremap_mv *mv)
-{
-	trace_uremap_move(mv);
-}
 
 static int uremap_stats_show(struct seq_file *m, void *unused)
 {

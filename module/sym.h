@@ -18,28 +18,6 @@
 
 #include "protos.h"
 
-#if defined(UREMAP_HAVE_PTE_OFFSET_MAP_RW_NOLOCK)
-#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
-	UREMAP_SYM(pte_t *, pte_offset_map_rw_nolock,			\
-		   (struct mm_struct *mm, pmd_t *pmd, unsigned long addr, \
-		    pmd_t *pmdvalp, spinlock_t **ptlp),			\
-		   (mm, pmd, addr, pmdvalp, ptlp))			\
-	UREMAP_SYM(pte_t *, __pte_offset_map,				\
-		   (pmd_t *pmd, unsigned long addr, pmd_t *pmdvalp),	\
-		   (pmd, addr, pmdvalp))
-#elif defined(UREMAP_HAVE_PTE_OFFSET_MAP_NOLOCK)
-#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
-	UREMAP_SYM(pte_t *, pte_offset_map_nolock,			\
-		   (struct mm_struct *mm, pmd_t *pmd, unsigned long addr, \
-		    spinlock_t **ptlp),					\
-		   (mm, pmd, addr, ptlp))				\
-	UREMAP_SYM(pte_t *, __pte_offset_map,				\
-		   (pmd_t *pmd, unsigned long addr, pmd_t *pmdvalp),	\
-		   (pmd, addr, pmdvalp))
-#else
-#define UREMAP_SYMS_PTE_MAP(UREMAP_SYM)
-#endif
-
 /* Without a configured fifth level the inline needs no function (5.10). */
 #if CONFIG_PGTABLE_LEVELS > 4
 #define UREMAP_SYMS_P4D(UREMAP_SYM)					\
@@ -156,7 +134,6 @@ int uremap_no_such_symbol_either(void);
 		   (mm, pmd, table))					\
 	UREMAP_SYM(pgtable_t, pgtable_trans_huge_withdraw,		\
 		   (struct mm_struct *mm, pmd_t *pmd), (mm, pmd))	\
-	UREMAP_SYMS_PTE_MAP(UREMAP_SYM)					\
 	UREMAP_SYMS_REUSE(UREMAP_SYM)					\
 	UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
 	UREMAP_SYMS_SPLIT_PMD(UREMAP_SYM)				\

@@ -7,9 +7,9 @@
  * the first that cannot be had ends the batch.  A table that some run of the
  * batch has locked already is simply used.
  *
- * What the map functions saw may have changed until a lock is had, so the PMD
- * entry is compared then: a table that was freed meanwhile (PT_RECLAIM) or
- * replaced is not the one to work on (C16).
+ * What was seen may have changed until a lock is had, so the PMD entry is
+ * compared then: a table that was freed meanwhile (PT_RECLAIM, 6.14) or replaced
+ * is not the one to work on (C16).  RCU keeps it from being reused until then.
  */
 #include <linux/mm.h>
 
@@ -35,7 +35,7 @@ static void uremap_table_note(struct uremap_batch *b, pte_t *pte,
  * @dst_pmd: PMD entry of the destination
  * @src_pmd: PMD entry of the source
  *
- * Context: mmap_lock or VMA locks held.
+ * Context: RCU, and mmap_lock or VMA locks held.
  * Return: false with nothing locked if either is not, or no more, a table.
  */
 bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
@@ -44,22 +44,16 @@ bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 	spinlock_t *dst_ptl, *src_ptl;
 	pmd_t dst_pmdval, src_pmdval;
 
-	r->dst_pte = pte_offset_map_rw_nolock(b->mm, dst_pmd, r->dst,
-					      &dst_pmdval, &dst_ptl);
-	if (!r->dst_pte)
+	r->dst_pte = uremap_pte_map(b->mm, dst_pmd, r->dst, &dst_pmdval,
+				    &dst_ptl);
+	r->src_pte = uremap_pte_map(b->mm, src_pmd, r->src, &src_pmdval,
+				    &src_ptl);
+	if (!r->dst_pte || !r->src_pte)
 		return false;
-	r->src_pte = pte_offset_map_rw_nolock(b->mm, src_pmd, r->src,
-					      &src_pmdval, &src_ptl);
-	if (!r->src_pte) {
-		pte_unmap(r->dst_pte);
-		return false;
-	}
 	uremap_ptl_lock(dst_ptl, src_ptl);
 	if (unlikely(!pmd_same(dst_pmdval, pmdp_get_lockless(dst_pmd)) ||
 		     !pmd_same(src_pmdval, pmdp_get_lockless(src_pmd)))) {
 		uremap_ptl_unlock(dst_ptl, src_ptl);
-		pte_unmap(r->src_pte);
-		pte_unmap(r->dst_pte);
 		return false;
 	}
 	uremap_table_note(b, r->dst_pte, dst_ptl);
@@ -67,17 +61,16 @@ bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 	return true;
 }
 
-/* The entry for @addr if the batch has its table; a lookup by the table. */
-static pte_t *uremap_table_find(struct uremap_batch *b, pmd_t pmdval,
-				unsigned long addr)
+/* Has the batch the table that @pte is in? */
+static bool uremap_table_held(struct uremap_batch *b, pte_t *pte)
 {
-	pte_t *table = (pte_t *)pmd_page_vaddr(pmdval);
+	pte_t *table = uremap_table_of(pte);
 	unsigned int i = b->nr_tables;
 
 	while (i--)
 		if (b->tables[i].pte == table)
-			return table + pte_index(addr);
-	return NULL;
+			return true;
+	return false;
 }
 
 /* Has the batch a lock that some other table's pointer names as well? */
@@ -95,24 +88,19 @@ static bool uremap_ptl_held(struct uremap_batch *b, spinlock_t *ptl)
 static pte_t *uremap_table_add(struct uremap_batch *b, pmd_t *pmd,
 			       unsigned long addr)
 {
-	pmd_t pmdval = pmdp_get_lockless(pmd);
 	spinlock_t *ptl;
+	pmd_t pmdval;
 	pte_t *pte;
 
-	if (!uremap_pmd_is_table(pmdval))
-		return NULL;
-	pte = uremap_table_find(b, pmdval, addr);
-	if (pte)
+	pte = uremap_pte_map(b->mm, pmd, addr, &pmdval, &ptl);
+	if (!pte || uremap_table_held(b, pte))
 		return pte;
 	if (b->nr_tables == UREMAP_MAX_TABLES)
-		return NULL;
-	pte = pte_offset_map_rw_nolock(b->mm, pmd, addr, &pmdval, &ptl);
-	if (!pte)
 		return NULL;
 	/* Where tables share locks we may be trying for one of our own. */
 	if (!spin_trylock(ptl)) {
 		if (!uremap_ptl_held(b, ptl))
-			goto out_unmap;
+			return NULL;
 		ptl = NULL;
 	}
 	if (likely(pmd_same(pmdval, pmdp_get_lockless(pmd)))) {
@@ -121,8 +109,6 @@ static pte_t *uremap_table_add(struct uremap_batch *b, pmd_t *pmd,
 	}
 	if (ptl)
 		spin_unlock(ptl);
-out_unmap:
-	pte_unmap(pte);
 	return NULL;
 }
 
@@ -133,7 +119,7 @@ out_unmap:
  * @dst_pmd: PMD entry of the destination
  * @src_pmd: PMD entry of the source
  *
- * Context: locks of the first run held.
+ * Context: RCU, and locks of the first run held.
  * Return: false if they cannot be had now; the batch has to end.
  */
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
@@ -154,11 +140,10 @@ bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
  */
 void uremap_tables_unlock(struct uremap_batch *b)
 {
-	while (b->nr_tables--) {
-		struct uremap_table *table = &b->tables[b->nr_tables];
+	while (b->nr_tables) {
+		struct uremap_table *table = &b->tables[--b->nr_tables];
 
 		if (table->ptl)
 			spin_unlock(table->ptl);
-		pte_unmap(table->pte);
 	}
 }

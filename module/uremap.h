@@ -21,6 +21,7 @@
 #define _UREMAP_UREMAP_H
 
 #include <linux/mm_types.h>
+#include <linux/percpu.h>
 #include <linux/rbtree.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
@@ -144,6 +145,7 @@ struct uremap_ctx {
  * @dst_vma:   the same of the destination
  * @pair_end:  offset at which either mapping ends
  * @uffd:      the attached userfaultfd, referenced; NULL if none
+ * @held:      folio mapping whose anon_vma was last found to be held (rmap.c)
  * @scratch:   memory to work in
  */
 struct uremap_mv {
@@ -182,6 +184,7 @@ struct uremap_mv {
 	unsigned long pair_end;
 
 	struct file *uffd;
+	void *held;
 	struct uremap_scratch *scratch;
 };
 
@@ -250,6 +253,8 @@ int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len);
 
 /* movev.c */
+long uremap_ioctl_move_exact(struct uremap_ctx *ctx,
+			     struct uremap_move __user *umove);
 long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
 		       void __user *uarg);
 long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
@@ -259,8 +264,29 @@ long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len);
 
+/**
+ * uremap_range_check - can a user's range be one of this address space?
+ * @mm:    the address space
+ * @start: first address
+ * @len:   bytes
+ *
+ * The checks of validate_range() in mm/userfaultfd.c.
+ *
+ * Context: any.
+ * Return: 0, or -EINVAL if not page aligned, empty, wrapping or too high.
+ */
+static inline int uremap_range_check(struct mm_struct *mm, u64 start, u64 len)
+{
+	u64 task_size = mm->task_size;
+
+	if ((start | len) & ~PAGE_MASK)
+		return -EINVAL;
+	if (!len || start >= task_size || len > task_size - start)
+		return -EINVAL;
+	return 0;
+}
+
 /* range.c */
-int uremap_range_check(struct mm_struct *mm, u64 start, u64 len);
 bool uremap_set_covers(const struct uremap_set *set, unsigned long start,
 		       unsigned long end);
 int uremap_register(struct uremap_ctx *ctx, unsigned long start,
@@ -272,8 +298,19 @@ void uremap_set_clear(struct uremap_set *set);
 /* rmap.c */
 int uremap_rmap_init(void);
 void uremap_rmap_exit(void);
+#ifdef UREMAP_RMAP_ANON_VMA_LOCK
 struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma);
 void uremap_rmap_unlock(struct anon_vma *anon_vma);
+#else
+static inline struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma)
+{
+	return NULL;
+}
+
+static inline void uremap_rmap_unlock(struct anon_vma *anon_vma)
+{
+}
+#endif
 #ifdef UREMAP_RMAP_ANON_VMA_HOLD
 bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma);
 #else
@@ -284,6 +321,17 @@ static inline bool uremap_rmap_hold(struct uremap_ctx *ctx,
 }
 #endif
 int uremap_rmap_let_go(struct uremap_ctx *ctx);
+
+/* May a folio with this mapping move without asking any further? */
+static inline bool uremap_rmap_held(const struct uremap_mv *mv, void *mapping)
+{
+#ifdef UREMAP_RMAP_ANON_VMA_HOLD
+	return mapping == mv->held;
+#else
+	return ((unsigned long)mapping & FOLIO_MAPPING_FLAGS) ==
+	       FOLIO_MAPPING_ANON;
+#endif
+}
 
 /* scratch.c */
 struct uremap_scratch *uremap_scratch_get(void);
@@ -311,8 +359,13 @@ enum uremap_stat {
 	UREMAP_STAT_NR
 };
 
-void uremap_stat_add(enum uremap_stat stat, unsigned long n);
-void uremap_trace_move(const struct uremap_mv *mv);
+DECLARE_PER_CPU(unsigned long [UREMAP_STAT_NR], uremap_stats);
+
+static inline void uremap_stat_add(enum uremap_stat stat, unsigned long n)
+{
+	this_cpu_add(uremap_stats[stat], n);
+}
+
 int uremap_stats_init(void);
 void uremap_stats_exit(void);
 
@@ -322,6 +375,9 @@ int uremap_pair_find(struct uremap_mv *mv);
 /* walk.c */
 pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 		       unsigned long end, unsigned long *next);
+pmd_t *uremap_pmd_lookup(struct mm_struct *mm, unsigned long addr);
+pte_t *uremap_pte_map(struct mm_struct *mm, pmd_t *pmd, unsigned long addr,
+		      pmd_t *pmdvalp, spinlock_t **ptlp);
 pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr);
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 				     unsigned long end);

@@ -6,8 +6,7 @@
  * That is excluded where a VMA has been found under the mmap lock that is still
  * held, or is locked itself; not by the mmap lock alone, which munmap() holds
  * only for reading when it frees tables.  PTE tables may go at any time
- * (PT_RECLAIM, 6.14), so they are looked at under RCU, through the kernel's map
- * functions, or under their lock.
+ * (PT_RECLAIM, 6.14), so they are looked at under RCU or under their lock.
  */
 #include <linux/mm.h>
 
@@ -47,6 +46,58 @@ pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 }
 
 /**
+ * uremap_pmd_lookup - the PMD entry of an address, if its table exists
+ * @mm:   the address space
+ * @addr: the address
+ *
+ * Context: inside a VMA found under the mmap lock, or locked.
+ * Return: the entry, whatever is in it, or NULL if a table above it is missing.
+ */
+pmd_t *uremap_pmd_lookup(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (unlikely(pgd_none(*pgd)))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	if (unlikely(p4d_none(*p4d)))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	/* Anonymous memory knows no larger leaf than a PMD. */
+	if (unlikely(pud_none(*pud) || pud_leaf(*pud)))
+		return NULL;
+	return pmd_offset(pud, addr);
+}
+
+/**
+ * uremap_pte_map - find a PTE and the lock of its table
+ * @mm:      the address space
+ * @pmd:     PMD entry
+ * @addr:    address
+ * @pmdvalp: out: what the PMD entry was, to be compared under the lock
+ * @ptlp:    out: the lock
+ *
+ * What pte_offset_map_rw_nolock() of the kernel does from 6.14, for tables that
+ * are always mapped.
+ *
+ * Context: RCU held, inside a VMA found under the mmap lock, or locked.
+ * Return: the entry, or NULL if there is no page table.
+ */
+pte_t *uremap_pte_map(struct mm_struct *mm, pmd_t *pmd, unsigned long addr,
+		      pmd_t *pmdvalp, spinlock_t **ptlp)
+{
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+
+	*pmdvalp = pmdval;
+	if (unlikely(!uremap_pmd_is_table(pmdval)))
+		return NULL;
+	*ptlp = pte_lockptr(mm, &pmdval);
+	return pte_offset_kernel(&pmdval, addr);
+}
+
+/**
  * uremap_pmd_alloc - the PMD entry of an address, with its tables if missing
  * @mm:   the address space
  * @addr: the address
@@ -71,16 +122,20 @@ pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr)
 static unsigned long uremap_pte_populated(pmd_t *pmd, unsigned long start,
 					  unsigned long end)
 {
-	pte_t *table, *pte;
+	pmd_t pmdval;
+	pte_t *pte;
 
-	table = pte_offset_map(pmd, start);
-	/* No table any more, or a huge page came: let the caller look again. */
-	if (!table)
-		return pmd_none(pmdp_get_lockless(pmd)) ? end : start;
-	for (pte = table; start < end; start += PAGE_SIZE, pte++)
+	rcu_read_lock();
+	pmdval = pmdp_get_lockless(pmd);
+	if (!uremap_pmd_is_table(pmdval)) {
+		rcu_read_unlock();
+		return pmd_none(pmdval) ? end : start;
+	}
+	for (pte = pte_offset_kernel(&pmdval, start); start < end;
+	     start += PAGE_SIZE, pte++)
 		if (!pte_none(ptep_get(pte)))
 			break;
-	pte_unmap(table);
+	rcu_read_unlock();
 	return start;
 }
 
@@ -134,21 +189,20 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
 	pmd_t *pmd = uremap_pmd_find(mm, addr, addr + PAGE_SIZE, &next);
 	u32 why = UREMAP_REASON_NONE;
 	pmd_t pmdval;
-	pte_t *pte;
+	pte_t pteval;
 
 	if (!pmd)
 		return why;
+	rcu_read_lock();
 	pmdval = pmdp_get_lockless(pmd);
-	if (!uremap_pmd_is_table(pmdval))
-		return pmd_none(pmdval) ? why : UREMAP_REASON_DST_BUSY;
-	pte = pte_offset_map(pmd, addr);
-	if (pte) {
-		pte_t pteval = ptep_get(pte);
-
+	if (uremap_pmd_is_table(pmdval)) {
+		pteval = ptep_get(pte_offset_kernel(&pmdval, addr));
 		if (!pte_none(pteval))
 			why = uremap_dst_reason(pteval);
-		pte_unmap(pte);
+	} else if (!pmd_none(pmdval)) {
+		why = UREMAP_REASON_DST_BUSY;
 	}
+	rcu_read_unlock();
 	return why;
 }
 
