@@ -8,7 +8,7 @@
  * is an error: a pinned page that moves, a page that arrives on top of another,
  * a hole where there is none.
  */
-#include "torture.h"
+#include "move.h"
 
 #include <string.h>
 #include <sys/ioctl.h>
@@ -16,17 +16,7 @@
 
 #define PM_UFFD_WP	(1ULL << 57)
 
-struct attempt {
-	struct thread *t;
-	uint32_t dst, src, len;
-	uint64_t mode;
-	bool attached, rights, clear;
-	struct uremap_move m;
-	int ret, err;
-	uint32_t done;
-};
-
-static void bad(const struct attempt *a, const char *what, uint32_t slot)
+void bad_move(const struct attempt *a, const char *what, uint32_t slot)
 {
 	char buf[400];
 
@@ -94,8 +84,8 @@ static bool page_reason(const struct attempt *a, uint32_t i)
 	}
 }
 
-/* Return value, errno, sums and reason fit together. */
-static void check_report(struct attempt *a)
+/* Sums, errno and reason fit together. */
+static void check_numbers(struct attempt *a)
 {
 	uint64_t bytes = a->len * PAGE;
 	int error = reason_error(a->m.reason);
@@ -103,44 +93,41 @@ static void check_report(struct attempt *a)
 	a->done = a->m.move > 0 ? a->m.move / PAGE : 0;
 	if (a->m.move > 0 && (a->m.moved + a->m.holes != (uint64_t)a->m.move ||
 			      (uint64_t)a->m.move > bytes || a->m.move % PAGE))
-		bad(a, "the numbers do not add up", a->src);
+		bad_move(a, "the numbers do not add up", a->src);
 	if (a->m.healed > a->m.moved ||
 	    (a->m.healed && !(a->mode & UREMAP_MOVE_UNSHARE)))
-		bad(a, "impossible number of healed bytes", a->src);
-	if ((int)a->m.error != error)
-		bad(a, "errno and reason do not fit", a->src);
-	if (a->done == a->len ? a->ret || error :
-	    !a->ret || !error || a->err != (a->done ? EAGAIN : error))
-		bad(a, "return value and result do not fit", a->src);
+		bad_move(a, "impossible number of healed bytes", a->src);
+	if ((int)a->m.error != error || (a->done < a->len) != !!error)
+		bad_move(a, "errno and reason do not fit", a->src);
 	if (!a->done && a->m.move != -error)
-		bad(a, "move is not the errno", a->src);
+		bad_move(a, "move is not the errno", a->src);
 }
 
 /* Where and why it stopped is where and why it had to, or may have. */
 static void check_stop(struct attempt *a)
 {
 	struct worker *w = a->t->w;
-	uint32_t i = a->done, why;
+	uint32_t i, why;
 
 	for (why = 0, i = 0; i < a->len && !why; i++)
 		why = pair_reason(a, i);
 	i -= !!why;
 	if (a->done > i)
-		bad(a, "went on where the mappings do not fit", a->src + i);
+		bad_move(a, "went on where the mappings do not fit", a->src + i);
 	if (a->done == a->len)
 		return;
 	if (a->done == i && a->m.reason != UREMAP_REASON_CHANGING) {
 		if (a->m.reason != why)
-			bad(a, "another reason than the mappings give",
-			    a->src + i);
+			bad_move(a, "another reason than the mappings give",
+				 a->src + i);
 		return;
 	}
 	if (!page_reason(a, a->done))
-		bad(a, "impossible reason", a->src + a->done);
+		bad_move(a, "impossible reason", a->src + a->done);
 	if (a->m.stop != ADDR(slot_addr(w, a->src + a->done)) &&
 	    a->m.stop != ADDR(slot_addr(w, a->dst + a->done)) &&
 	    a->m.reason != UREMAP_REASON_DST_BUSY)
-		bad(a, "stopped somewhere else", a->src + a->done);
+		bad_move(a, "stopped somewhere else", a->src + a->done);
 }
 
 /* Carries the model on, and finds what cannot have been. */
@@ -154,9 +141,9 @@ static void carry_on(struct attempt *a)
 		struct slot *dst = &w->slots[a->dst + i];
 
 		if (dst->state == FULL)
-			bad(a, "moved onto a page", a->dst + i);
+			bad_move(a, "moved onto a page", a->dst + i);
 		if (src->pinned || dst->pinned)
-			bad(a, "moved a pinned page", a->src + i);
+			bad_move(a, "moved a pinned page", a->src + i);
 		full += src->state == FULL;
 		empty += src->state == EMPTY;
 		*dst = *src;
@@ -164,7 +151,7 @@ static void carry_on(struct attempt *a)
 	}
 	if (a->m.moved / PAGE < full || a->m.holes / PAGE + full > a->done ||
 	    (full + empty == a->done && a->m.holes / PAGE > empty))
-		bad(a, "moved and holes cannot be", a->src);
+		bad_move(a, "moved and holes cannot be", a->src);
 }
 
 /* What was installed write-protected is, until somebody takes that away. */
@@ -181,8 +168,8 @@ static void check_wp(struct attempt *a)
 			  (uintptr_t)slot_addr(w, a->dst + i) / PAGE * 8) != 8)
 			return;
 		if (!(entry & PM_UFFD_WP))
-			bad(a, "moved without the write-protection",
-			    a->dst + i);
+			bad_move(a, "moved without the write-protection",
+				 a->dst + i);
 	}
 }
 
@@ -220,23 +207,25 @@ static bool lost_rights(const struct attempt *a)
 			     a->m.reason == UREMAP_REASON_DST_UNREGISTERED);
 }
 
-static void try_attempt(struct attempt *a)
+void attempt_judge(struct attempt *a)
 {
-	struct worker *w = a->t->w;
-	int fd = a->rights ? w->dev_rights :
-		 a->attached ? w->dev_attached : w->dev;
+	check_numbers(a);
+	if (overlaps(a)) {
+		if (a->m.reason != UREMAP_REASON_OVERLAP)
+			bad_move(a, "overlap", a->src);
+		return;
+	}
+	if (!lost_rights(a))
+		check_stop(a);
+	carry_on(a);
+	/* Reading cannot take the protection away, and writers are locked out. */
+	if (a->mode & UREMAP_MOVE_WP && a->t->w->kernel_unshare)
+		check_wp(a);
+	check_arrived(a);
+}
 
-	a->m = (struct uremap_move){
-		.dst = ADDR(slot_addr(w, a->dst)),
-		.src = ADDR(slot_addr(w, a->src)),
-		.len = a->len * PAGE,
-		.mode = a->mode,
-	};
-	errno = 0;
-	a->ret = ioctl(fd, UREMAP_IOC_MOVE, &a->m);
-	a->err = a->ret ? errno : 0;
-	a->t->now->result = a->m.move > 0 ? (int)(a->m.move / PAGE) : -a->err;
-	a->t->now->reason = a->m.reason;
+void attempt_count(struct attempt *a)
+{
 	COUNT(moves, 1);
 	COUNT(pages, a->m.moved / PAGE);
 	COUNT(holes, a->m.holes / PAGE);
@@ -245,58 +234,68 @@ static void try_attempt(struct attempt *a)
 		COUNT(refused[a->m.reason], 1);
 }
 
-static uint64_t draw_mode(struct thread *t)
+int attempt_fd(const struct attempt *a)
 {
-	uint64_t mode = 0;
+	struct worker *w = a->t->w;
 
-	if (!one_in(t, 4))
-		mode |= UREMAP_MOVE_ALLOW_SRC_HOLES;
-	if (one_in(t, 2))
-		mode |= UREMAP_MOVE_UNSHARE;
-	if (one_in(t, 8))
-		mode |= UREMAP_MOVE_KEEP_WP;
-	if (one_in(t, 8))
-		mode |= UREMAP_MOVE_DONTWAKE;
-	if (one_in(t, 12))
-		mode |= UREMAP_MOVE_WP;
-	return mode;
+	return a->rights ? w->dev_rights : a->attached ? w->dev_attached :
+							 w->dev;
 }
 
-/* Or else most moves would end at the first page that is in their way. */
-static void clear_dst(struct attempt *a)
+static void try_attempt(struct attempt *a)
 {
+	struct worker *w = a->t->w;
+	int err;
+
+	a->m = (struct uremap_move){
+		.dst = ADDR(slot_addr(w, a->dst)),
+		.src = ADDR(slot_addr(w, a->src)),
+		.len = a->len * PAGE,
+		.mode = a->mode,
+	};
+	errno = 0;
+	a->ret = ioctl(attempt_fd(a), UREMAP_IOC_MOVE, &a->m);
+	a->err = a->ret ? errno : 0;
+	a->t->now->result = a->m.move > 0 ? (int)(a->m.move / PAGE) : -a->err;
+	a->t->now->reason = a->m.reason;
+	err = a->m.move > 0 && a->m.error ? EAGAIN : (int)a->m.error;
+	if (a->err != err)
+		bad_move(a, "return value and result do not fit", a->src);
+	attempt_count(a);
+}
+
+/* The destination is emptied first as a rule, or most would end at once. */
+void attempt_draw(struct attempt *a)
+{
+	struct thread *t = a->t;
+	uint32_t which = below(t, 8);
+
+	if (!one_in(t, 4))
+		a->mode |= UREMAP_MOVE_ALLOW_SRC_HOLES;
+	if (one_in(t, 2))
+		a->mode |= UREMAP_MOVE_UNSHARE;
+	if (one_in(t, 8))
+		a->mode |= UREMAP_MOVE_KEEP_WP;
+	if (one_in(t, 8))
+		a->mode |= UREMAP_MOVE_DONTWAKE;
+	if (one_in(t, 12))
+		a->mode |= UREMAP_MOVE_WP;
+	a->attached = which == 0 && t->w->uffd >= 0;
+	a->rights = which == 1;
+	a->clear = !one_in(t, 4);
+	t->now->mode = a->mode | a->attached << 8 | a->rights << 9 |
+		       a->clear << 10;
 	if (a->clear && !overlaps(a))
-		discard(a->t, a->dst, a->len);
+		discard(t, a->dst, a->len);
 }
 
 void op_move(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 {
 	struct attempt a = { .t = t, .dst = dst, .src = src, .len = len };
-	uint32_t which;
-
-	a.mode = draw_mode(t);
-	which = below(t, 8);
-	a.attached = which == 0 && t->w->uffd >= 0;
-	a.rights = which == 1;
-	a.clear = !one_in(t, 4);
-	t->now->mode = a.mode | a.attached << 8 | a.rights << 9 | a.clear << 10;
 
 	model_lock(t->w, dst, src, len);
-	clear_dst(&a);
+	attempt_draw(&a);
 	try_attempt(&a);
-	if (overlaps(&a)) {
-		if (a.m.reason != UREMAP_REASON_OVERLAP || a.err != EINVAL)
-			bad(&a, "overlap", src);
-		goto out;
-	}
-	check_report(&a);
-	if (!lost_rights(&a))
-		check_stop(&a);
-	carry_on(&a);
-	/* Reading cannot take the protection away, and writers are locked out. */
-	if (a.mode & UREMAP_MOVE_WP && t->w->kernel_unshare)
-		check_wp(&a);
-	check_arrived(&a);
-out:
+	attempt_judge(&a);
 	model_unlock(t->w, dst, src, len);
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static const char * const op_names[OP_NR] = {
-	[OP_MOVE] = "move", [OP_WRITE] = "write", [OP_CHECK] = "check",
+	[OP_MOVE] = "move", [OP_MOVEV] = "movev", [OP_WRITE] = "write", [OP_CHECK] = "check",
 	[OP_DISCARD] = "discard", [OP_FREE] = "free",
 	[OP_PROTECT] = "protect", [OP_LOCK] = "lock", [OP_REMAP] = "remap",
 	[OP_MREMAP] = "mremap", [OP_REGISTER] = "register", [OP_WP] = "wp",

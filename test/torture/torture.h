@@ -56,7 +56,7 @@
 /* ---- what workers and supervisor share (main.c) ------------------------ */
 
 enum op {
-	OP_MOVE, OP_WRITE, OP_CHECK, OP_DISCARD, OP_FREE, OP_PROTECT, OP_LOCK,
+	OP_MOVE, OP_MOVEV, OP_WRITE, OP_CHECK, OP_DISCARD, OP_FREE, OP_PROTECT, OP_LOCK,
 	OP_REMAP, OP_MREMAP, OP_REGISTER, OP_WP, OP_PIN, OP_SPLICE, OP_FORK,
 	OP_PAGEOUT, OP_COLD, OP_COLLAPSE, OP_HUGE, OP_KSM, OP_NUMA, OP_READ,
 	OP_GUP, OP_STORM, OP_RIGHTS, OP_MELEE, OP_NR
@@ -216,8 +216,8 @@ static inline bool one_in(struct thread *t, uint32_t n)
 /* What a thread runs: the arguments have been drawn and logged. */
 typedef void op_fn(struct thread *t, uint32_t a, uint32_t b, uint32_t len);
 
-/* move.c */
-op_fn op_move;
+/* move.c, movev.c */
+op_fn op_move, op_movev;
 /* change.c */
 op_fn op_write, op_check, op_discard, op_free, op_protect, op_lock, op_remap;
 op_fn op_mremap;

@@ -25,7 +25,8 @@ static const struct {
 	uint8_t weight;
 	uint8_t size;			/* 1: page, 2: some, 3: up to huge pages */
 } ops[OP_MELEE] = {
-	[OP_MOVE] = { op_move, 60, 3 },
+	[OP_MOVE] = { op_move, 45, 3 },
+	[OP_MOVEV] = { op_movev, 15, 3 },
 	[OP_WRITE] = { op_write, 20, 2 },
 	[OP_CHECK] = { op_check, 8, 2 },
 	[OP_DISCARD] = { op_discard, 5, 3 },
