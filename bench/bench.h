@@ -43,6 +43,7 @@ struct pass {
 	unsigned int pages;	/* in all */
 	unsigned int chunk;	/* pages a piece */
 	unsigned int vec;	/* pieces a call, of operations that can */
+	size_t offset;		/* of both areas, from where they usually are */
 
 	char *src, *dst;
 	size_t size;		/* bytes of each */
@@ -72,6 +73,7 @@ extern const struct op ops[];
 extern const unsigned int nops;
 const struct op *op_find(const char *name);
 int uremap_open(void);
+void op_use_device(int fd);
 
 /* ---- mem.c: memory ---- */
 
@@ -103,6 +105,7 @@ static inline void profile_end(void)
 }
 
 void clock_init(bool wall);
+void clock_pin(int cpu);
 double clock_unit(void);	/* what a tick is worth: 1 instruction, or ns */
 unsigned long clock_ipis(void);
 void clock_busy_start(void);
@@ -120,8 +123,25 @@ struct result {
 	double flushes;		/* per page; < 0: not counted */
 };
 
+#define MAX_REPS	32
+
 extern bool want_flushes;
+void pass_begin(struct pass *p);
+void pass_end(struct pass *p);
 struct result pass_run(struct pass *p, unsigned int reps);
+struct result result_of(double *cost, double *ipis, unsigned int n);
+void result_print(const char *op, const char *folio, const char *order, const char *env,
+		  unsigned int chunk, struct result r, unsigned int pages);
+
+/* ---- extra.c: measurements that are not a pass alone ---- */
+
+struct extra {
+	const char *name;
+	void (*run)(unsigned int reps);
+};
+
+extern const struct extra extras[];
+extern const unsigned int nextras;
 
 #define die(...) bench_die(__FILE__, __LINE__, __VA_ARGS__)
 void __attribute__((noreturn, format(printf, 3, 4)))

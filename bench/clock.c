@@ -24,7 +24,7 @@ static atomic_bool busy, quit;
 static atomic_ulong turns;
 static pthread_t busy_thread;
 
-static void pin(int cpu)
+void clock_pin(int cpu)
 {
 	cpu_set_t set;
 
@@ -46,7 +46,7 @@ void clock_init(bool wall)
 {
 	uint64_t ticks, ns;
 
-	pin(0);
+	clock_pin(0);
 	if (!wall)
 		return;
 	ns = monotonic();
@@ -94,7 +94,7 @@ unsigned long clock_ipis(void)
 /* PAUSE: under icount, it gives the other CPU its turn. */
 static void *busy_main(void *unused)
 {
-	pin(1);
+	clock_pin(1);
 	while (!atomic_load_explicit(&quit, memory_order_relaxed)) {
 		__builtin_ia32_pause();
 		atomic_fetch_add_explicit(&turns, 1, memory_order_relaxed);

@@ -2,7 +2,8 @@
 /*
  * bench: what it costs to get pages from one address to another.
  *
- * bench [options] OP...	measures these operations; "all": all there are
+ * bench [options] WHAT...	measures these operations (op.c; "all": all of
+ *				them) and extras (extra.c)
  *
  *   -f 4k,64k,thp	made of these folios (4k)
  *   -c 1,8,64		so many pages a call (1,8,64,512,4096)
@@ -49,14 +50,9 @@ static void measure(const struct op *op, enum folio folio, enum pattern pattern,
 		.op = op, .folio = folio, .pattern = pattern,
 		.chunk = chunk, .pages = pages, .vec = vec,
 	};
-	struct result r = pass_run(&p, reps);
 
-	printf("%s,%s,%s,%s,%u,%.2f,%.2f,%.2f,%.5f,", op->name, folios[folio],
-	       patterns[pattern], env, chunk, r.cost, r.min, r.max, r.ipis);
-	if (r.flushes >= 0)
-		printf("%.5f", r.flushes);
-	printf(",%u\n", pages);
-	fflush(stdout);
+	result_print(op->name, folios[folio], patterns[pattern], env, chunk,
+		     pass_run(&p, reps), pages);
 }
 
 static void measure_all(const struct op *op, const char *flist, const char *plist,
@@ -102,7 +98,13 @@ int main(int argc, char **argv)
 	clock_init(wall);
 	if (!strcmp(env, "busy"))
 		clock_busy_start();
+	if (reps < 1 || reps > MAX_REPS)
+		die("1 to %d repetitions", MAX_REPS);
 	for (; optind < argc; optind++) {
+		for (unsigned int i = 0; i < nextras; i++) {
+			if (!strcmp(argv[optind], extras[i].name))
+				extras[i].run(reps);
+		}
 		for (unsigned int i = 0; i < nops; i++) {
 			if (strcmp(argv[optind], "all") && strcmp(argv[optind], ops[i].name))
 				continue;

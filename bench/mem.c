@@ -110,7 +110,7 @@ void mem_setup(struct pass *p)
 	unsigned int flags = p->op->flags;
 
 	p->size = p->pages * PAGE;
-	p->src = map(SRC_BASE, p->size);
+	p->src = map(SRC_BASE + p->offset, p->size);
 	if (p->folio == FOLIO_4K)
 		madvise(p->src, p->size, MADV_NOHUGEPAGE);
 	else
@@ -118,7 +118,7 @@ void mem_setup(struct pass *p)
 	fill(p->src, p->src, p->size);
 	check_folios(p);
 
-	p->dst = DST_BASE + (flags & OP_MISALIGNED ? 16 * PAGE : 0);
+	p->dst = DST_BASE + p->offset + (flags & OP_MISALIGNED ? 16 * PAGE : 0);
 	if (flags & OP_DST_HOLE)
 		return;
 	map(p->dst, p->size);
@@ -170,6 +170,6 @@ void mem_check(struct pass *p)
 
 void mem_teardown(struct pass *p)
 {
-	munmap(SRC_BASE, p->size + PMD);
-	munmap(DST_BASE, p->size + 2 * PMD);
+	munmap(p->src, p->size);
+	munmap(p->dst, p->size);
 }

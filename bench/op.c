@@ -48,6 +48,12 @@ int uremap_open(void)
 	return fd;
 }
 
+/* The device that MOVE and MOVEV use; -1: opened when it is needed. */
+void op_use_device(int fd)
+{
+	dev = fd;
+}
+
 static bool uremap_there(void)
 {
 	if (dev < 0)
@@ -66,6 +72,37 @@ static void uremap_run(struct pass *p)
 
 		if (ioctl(dev, UREMAP_IOC_MOVE, &m))
 			die("MOVE: %s, reason %u at %llx", strerror(errno), m.reason, m.stop);
+	}
+}
+
+static bool uremap_movev_there(void)
+{
+	struct uremap_info info = { 0 };
+
+	return uremap_there() && !ioctl(dev, UREMAP_IOC_INFO, &info) && info.max_segments;
+}
+
+/* Filling in the segments is part of the price. */
+static void uremap_movev_run(struct pass *p)
+{
+	struct uremap_segment seg[512];
+	unsigned int vec = p->vec < 512 ? p->vec : 512, i, n;
+
+	for (i = 0; i < p->npieces; i += n) {
+		struct uremap_movev v = {
+			.segs = (uintptr_t)seg,
+			.seg_size = sizeof(seg[0]),
+		};
+
+		for (n = 0; n < vec && i + n < p->npieces; n++) {
+			seg[n].dst = (uintptr_t)p->piece[i + n].dst;
+			seg[n].src = (uintptr_t)p->piece[i + n].src;
+			seg[n].len = p->chunk * PAGE;
+		}
+		v.nr = n;
+		if (ioctl(dev, UREMAP_IOC_MOVEV, &v))
+			die("MOVEV: %s, segment %u, reason %u", strerror(errno), v.done,
+			    seg[v.done < n ? v.done : 0].reason);
 	}
 }
 
@@ -188,6 +225,7 @@ static void mremap_du_run(struct pass *p)
 
 const struct op ops[] = {
 	{ "uremap_move", 0, uremap_there, NULL, uremap_run },
+	{ "uremap_movev", OP_VECTOR, uremap_movev_there, NULL, uremap_movev_run },
 	{ "uffd_move", OP_DST_UFFD, uffd_move_there, uffd_prepare, uffd_move_run },
 	{ "uffd_copy_dn", OP_DST_UFFD, uffd_there, uffd_prepare, uffd_copy_run },
 	{ "memcpy_warm", OP_DST_WARM | OP_SRC_STAYS, NULL, NULL, memcpy_run },

@@ -13,8 +13,6 @@
 
 #include "bench.h"
 
-#define MAX_REPS	32
-
 bool want_flushes;
 
 void bench_die(const char *file, int line, const char *fmt, ...)
@@ -103,15 +101,29 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Everything before the clock is started, */
+void pass_begin(struct pass *p)
+{
+	mem_setup(p);
+	make_pieces(p);
+	if (p->op->prepare)
+		p->op->prepare(p);
+}
+
+/* and after it was stopped. */
+void pass_end(struct pass *p)
+{
+	mem_check(p);
+	free(p->piece);
+	mem_teardown(p);
+}
+
 static double once(struct pass *p, unsigned long *ipis)
 {
 	uint64_t begin;
 	double cost;
 
-	mem_setup(p);
-	make_pieces(p);
-	if (p->op->prepare)
-		p->op->prepare(p);
+	pass_begin(p);
 	*ipis = clock_ipis();
 	clock_sync();
 	profile_begin();
@@ -120,52 +132,60 @@ static double once(struct pass *p, unsigned long *ipis)
 	cost = (clock_now() - begin) * clock_unit();
 	profile_end();
 	*ipis = clock_ipis() - *ipis;
-	mem_check(p);
-	free(p->piece);
-	mem_teardown(p);
+	pass_end(p);
 	return cost / p->pages;
 }
 
+/* In a pass of its own: the tracepoint costs instructions. */
 static double count_flushes(struct pass *p)
 {
-	unsigned long ipis, flushes;
+	double flushes = -1;
 
-	mem_setup(p);
-	make_pieces(p);
-	if (p->op->prepare)
-		p->op->prepare(p);
-	if (!clock_flushes_start())
-		return -1;
-	clock_sync();
-	p->op->run(p);
-	flushes = clock_flushes_stop();
-	(void)ipis;
-	free(p->piece);
-	mem_teardown(p);
-	return (double)flushes / p->pages;
+	pass_begin(p);
+	if (clock_flushes_start()) {
+		clock_sync();
+		p->op->run(p);
+		flushes = (double)clock_flushes_stop() / p->pages;
+	}
+	pass_end(p);
+	return flushes;
+}
+
+struct result result_of(double *cost, double *ipis, unsigned int n)
+{
+	qsort(cost, n, sizeof(cost[0]), compare);
+	qsort(ipis, n, sizeof(ipis[0]), compare);
+	return (struct result){
+		.cost = cost[n / 2], .min = cost[0], .max = cost[n - 1],
+		.ipis = ipis[n / 2], .flushes = -1,
+	};
 }
 
 struct result pass_run(struct pass *p, unsigned int reps)
 {
 	double cost[MAX_REPS], ipis[MAX_REPS];
-	struct result r = { .flushes = -1 };
+	struct result r;
 	unsigned long n;
 
-	if (reps > MAX_REPS)
-		reps = MAX_REPS;
 	mem_want(p->folio);
 	once(p, &n);	/* warms up caches and slabs */
 	for (unsigned int i = 0; i < reps; i++) {
 		cost[i] = once(p, &n);
 		ipis[i] = (double)n / p->pages;
 	}
-	qsort(cost, reps, sizeof(cost[0]), compare);
-	qsort(ipis, reps, sizeof(ipis[0]), compare);
-	r.cost = cost[reps / 2];
-	r.min = cost[0];
-	r.max = cost[reps - 1];
-	r.ipis = ipis[reps / 2];
+	r = result_of(cost, ipis, reps);
 	if (want_flushes)
 		r.flushes = count_flushes(p);
 	return r;
+}
+
+void result_print(const char *op, const char *folio, const char *order, const char *env,
+		  unsigned int chunk, struct result r, unsigned int pages)
+{
+	printf("%s,%s,%s,%s,%u,%.2f,%.2f,%.2f,%.5f,", op, folio, order, env, chunk,
+	       r.cost, r.min, r.max, r.ipis);
+	if (r.flushes >= 0)
+		printf("%.5f", r.flushes);
+	printf(",%u\n", pages);
+	fflush(stdout);
 }
