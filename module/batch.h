@@ -105,6 +105,33 @@ struct uremap_batch {
 	bool keep_wp;
 };
 
+/**
+ * uremap_pte_map - find a PTE and the lock of its table
+ * @mm:      the address space
+ * @pmd:     PMD entry
+ * @addr:    address
+ * @pmdvalp: out: what the PMD entry was, to be compared under the lock
+ * @ptlp:    out: the lock
+ *
+ * What pte_offset_map_rw_nolock() of the kernel does from 6.14, for tables that
+ * are always mapped.
+ *
+ * Context: RCU held, inside a VMA found under the mmap lock, or locked.
+ * Return: the entry, or NULL if there is no page table.
+ */
+static inline pte_t *uremap_pte_map(struct mm_struct *mm, pmd_t *pmd,
+				    unsigned long addr, pmd_t *pmdvalp,
+				    spinlock_t **ptlp)
+{
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+
+	*pmdvalp = pmdval;
+	if (unlikely(!uremap_pmd_is_table(pmdval)))
+		return NULL;
+	*ptlp = pte_lockptr(mm, &pmdval);
+	return pte_offset_kernel(&pmdval, addr);
+}
+
 /* Stands for the folio of an entry that is to be looked up in the entry. */
 #define UREMAP_LARGE	((struct folio *)1)
 

@@ -150,27 +150,16 @@ static const struct uremap_ioctl *uremap_ioctl_find(unsigned int cmd)
 	return NULL;
 }
 
-/**
- * uremap_ioctl - every ioctl of the device
- * @file: the open device
- * @cmd:  what to do; the size in it is that of the caller's structure
- * @arg:  the caller's structure
- *
- * Context: process context; may sleep.
- * Return: 0 or a negative errno; see <linux/uremap.h>.
- */
-long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+/* Any ioctl, with a structure of any size. */
+static noinline long uremap_ioctl_any(struct uremap_ctx *ctx, unsigned int cmd,
+				      void __user *uarg)
 {
-	struct uremap_ctx *ctx = file->private_data;
-	void __user *uarg = (void __user *)arg;
 	size_t usize = _IOC_SIZE(cmd), ksize;
 	const struct uremap_ioctl *op;
 	union uremap_arg karg;
 	long ret;
 	int err;
 
-	if (likely(cmd == UREMAP_IOC_MOVE))
-		return uremap_ioctl_move_exact(ctx, uarg);
 	op = uremap_ioctl_find(cmd);
 	if (!op)
 		return -ENOTTY;
@@ -195,4 +184,22 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (copy_to_user(uarg, &karg, min(usize, ksize)))
 		return -EFAULT;
 	return ret;
+}
+
+/**
+ * uremap_ioctl - every ioctl of the device
+ * @file: the open device
+ * @cmd:  what to do; the size in it is that of the caller's structure
+ * @arg:  the caller's structure
+ *
+ * Context: process context; may sleep.
+ * Return: 0 or a negative errno; see <linux/uremap.h>.
+ */
+long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct uremap_ctx *ctx = file->private_data;
+
+	if (likely(cmd == UREMAP_IOC_MOVE))
+		return uremap_ioctl_move_exact(ctx, (void __user *)arg);
+	return uremap_ioctl_any(ctx, cmd, (void __user *)arg);
 }

@@ -27,6 +27,8 @@ static u32 uremap_seg_reason(const struct uremap_mv *mv,
 		return UREMAP_REASON_ARGUMENT;
 	if (seg->src < seg->dst + seg->len && seg->dst < seg->src + seg->len)
 		return UREMAP_REASON_OVERLAP;
+	if (likely(mv->ctx->all))
+		return UREMAP_REASON_NONE;
 	if (!uremap_set_covers(&mv->ctx->dst, seg->dst, seg->dst + seg->len)) {
 		*addr = seg->dst;
 		return UREMAP_REASON_DST_UNREGISTERED;
@@ -61,7 +63,7 @@ static void uremap_got_on(struct uremap_mv *mv)
 	mv->healing = 0;
 }
 
-/* Turn to segment mv->cur, if there is one. */
+/* Turn to segment mv->cur. */
 static void uremap_seg_begin(struct uremap_mv *mv)
 {
 	const struct uremap_segment *seg = &mv->segs[mv->cur];
@@ -75,8 +77,6 @@ static void uremap_seg_begin(struct uremap_mv *mv)
 	mv->err = 0;
 	mv->pair_end = 0;
 	mv->checked = false;
-	if (mv->cur == mv->nr_segs)
-		return;
 	mv->dst = seg->dst;
 	mv->src = seg->src;
 	mv->len = seg->len;
@@ -100,8 +100,8 @@ static void uremap_seg_end(struct uremap_mv *mv)
 		if (!mv->first_err)
 			mv->first_err = mv->err;
 	}
-	mv->cur++;
-	uremap_seg_begin(mv);
+	if (++mv->cur < mv->nr_segs)
+		uremap_seg_begin(mv);
 }
 
 /**
@@ -172,7 +172,11 @@ static int uremap_step(struct uremap_mv *mv)
 	len = min(len, PMD_SIZE - (src & ~PMD_MASK));
 	len = min(len, PMD_SIZE - (dst & ~PMD_MASK));
 
-	dst_pmd = uremap_pmd_lookup(mv->mm, dst);
+	/* Neighbours share the table of their PMD entries. */
+	if (likely(!((src ^ dst) & PUD_MASK)))
+		dst_pmd = src_pmd - pmd_index(src) + pmd_index(dst);
+	else
+		dst_pmd = uremap_pmd_lookup(mv->mm, dst);
 	if (!dst_pmd || pmd_none(pmdp_get_lockless(dst_pmd))) {
 		/* A table for nothing but holes is not worth having. */
 		if (uremap_pmd_is_table(pmdval) && uremap_src_empty(mv, len))
@@ -254,18 +258,20 @@ static bool uremap_gives_up(struct uremap_mv *mv, int err)
 /* Everything between taking and dropping the mmap lock. */
 static void uremap_move_steps(struct uremap_mv *mv)
 {
-	mv->src_vma = NULL;
-	while (mv->cur < mv->nr_segs && !mv->let_go) {
-		int ret = uremap_breathe(mv);
+	int ret;
 
-		if (!ret)
-			ret = uremap_seg_check(mv);
+	mv->src_vma = NULL;
+	mv->held = NULL;
+	while (mv->cur < mv->nr_segs && !mv->let_go) {
+		ret = uremap_seg_check(mv);
 		if (!ret)
 			ret = uremap_pair_get(mv);
 		if (!ret)
 			ret = uremap_step(mv);
 		if (ret == UREMAP_RETRY)
 			ret = uremap_retry(mv);
+		if (!ret && mv->cur < mv->nr_segs)
+			ret = uremap_breathe(mv);
 		if (likely(!ret))
 			continue;
 		uremap_seg_end(mv);
@@ -289,13 +295,13 @@ static void uremap_move_turn(struct uremap_mv *mv)
 	struct uremap_ctx *ctx = mv->ctx;
 
 	mv->checked = false;
-	if (down_read_killable(&ctx->lock)) {
+	if (!down_read_trylock(&ctx->lock) && down_read_killable(&ctx->lock)) {
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
 	if (uremap_uffd_get(mv))
 		uremap_abort(mv, -EBADF, UREMAP_REASON_UFFD_GONE);
-	else if (mmap_read_lock_killable(mv->mm))
+	else if (!mmap_read_trylock(mv->mm) && mmap_read_lock_killable(mv->mm))
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 	else {
 		uremap_move_steps(mv);
@@ -324,7 +330,6 @@ void uremap_move(struct uremap_mv *mv)
 	uremap_move_turn(mv);
 	while (mv->let_go) {
 		mv->let_go = false;
-		mv->held = NULL;
 		if (down_write_killable(&mv->ctx->lock)) {
 			uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 			break;

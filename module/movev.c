@@ -31,10 +31,12 @@ static long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
 	int err;
 
 	uremap_move(&mv);
-	err = uremap_wake(&mv, umove->reserved);
-	uremap_uffd_put(&mv);
-	if (err)
-		return err;
+	if (unlikely(mv.uffd)) {
+		err = uremap_wake(&mv, umove->reserved);
+		uremap_uffd_put(&mv);
+		if (err)
+			return err;
+	}
 	return seg->error && seg->move > 0 ? -EAGAIN : -(long)seg->error;
 }
 

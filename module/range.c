@@ -171,6 +171,15 @@ static struct uremap_interval *uremap_interval_alloc(void)
 	return kmalloc(sizeof(struct uremap_interval), GFP_KERNEL_ACCOUNT);
 }
 
+/* The usual case of one registration for all is worth knowing. */
+static void uremap_ranges_note(struct uremap_ctx *ctx)
+{
+	unsigned long end = ctx->mm->task_size;
+
+	ctx->all = uremap_set_covers(&ctx->src, 0, end) &&
+		   uremap_set_covers(&ctx->dst, 0, end);
+}
+
 /**
  * uremap_register - give rights to a range
  * @ctx:    the context
@@ -214,6 +223,7 @@ int uremap_register(struct uremap_ctx *ctx, unsigned long start,
 		ctx->nr_ranges += uremap_set_add(&ctx->src, src, start, end);
 	if (dst)
 		ctx->nr_ranges += uremap_set_add(&ctx->dst, dst, start, end);
+	uremap_ranges_note(ctx);
 	src = NULL;
 	dst = NULL;
 	ret = 0;
@@ -262,6 +272,7 @@ int uremap_unregister(struct uremap_ctx *ctx, unsigned long start,
 		ctx->nr_ranges += uremap_set_remove(&ctx->src, &src, start, end);
 	if (rights & UREMAP_RANGE_DST)
 		ctx->nr_ranges += uremap_set_remove(&ctx->dst, &dst, start, end);
+	uremap_ranges_note(ctx);
 	ret = 0;
 out_unlock:
 	up_write(&ctx->lock);

@@ -94,6 +94,7 @@ struct uremap_hold {
  * @src:       addresses that may be moved from
  * @dst:       addresses that may be moved to
  * @nr_ranges: intervals in both sets
+ * @all:       both sets have every address
  * @uffd:      context of the attached userfaultfd, as a value only; NULL if none
  * @uffd_fd:   its descriptor, in the file table of the opener
  * @hold_lock: protects additions to @holds against each other
@@ -106,6 +107,7 @@ struct uremap_ctx {
 	struct uremap_set src;
 	struct uremap_set dst;
 	unsigned int nr_ranges;
+	bool all;
 	void *uffd;
 	int uffd_fd;
 	spinlock_t hold_lock;
@@ -376,8 +378,6 @@ int uremap_pair_find(struct uremap_mv *mv);
 pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 		       unsigned long end, unsigned long *next);
 pmd_t *uremap_pmd_lookup(struct mm_struct *mm, unsigned long addr);
-pte_t *uremap_pte_map(struct mm_struct *mm, pmd_t *pmd, unsigned long addr,
-		      pmd_t *pmdvalp, spinlock_t **ptlp);
 pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr);
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 				     unsigned long end);
