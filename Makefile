@@ -75,9 +75,11 @@ lint: ## style and consistency of sources, texts and scripts
 	test/lint/run
 
 bench: ## measures moves side by side with what a kernel has itself
+	test/qemu/deps check
 	+$(MAKE) -C bench run
 
 torture: ## random operations on all kinds of memory, checked by a model
+	test/qemu/deps check
 	+$(MAKE) -C test/torture run
 
 ##@ Installing
@@ -144,12 +146,13 @@ help: ## this list
 	@echo '  KERNEL           kernel to boot for the demo ($(KERNEL))'
 	@echo '  TESTS            test programs to run ($(or $(TESTS),all))'
 	@echo '  JOBS             kernels to boot at a time ($(or $(JOBS),2))'
+	@echo '  SECONDS SEED     for torture: how long, and which run to repeat'
 	@echo '  PREFIX DESTDIR   where to install ($(PREFIX), under "$(DESTDIR)")'
 	@echo '  INSTALL_MOD_PATH likewise, the module alone'
 	@echo '  UREMAP_CACHE     downloaded kernels ($(or $(UREMAP_CACHE),~/.cache/uremap))'
 	@echo '  V=1 W=1 CC=...   as for the kernel'
 
-export TESTS JOBS
+export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
 	check-debug check-live lint bench torture install modules_install \
 	install-headers install-lib install-man install-udev uninstall \
