@@ -28,7 +28,7 @@ static int play(const struct scene *s)
 	need(pid >= 0);
 	if (!pid) {
 		/* a thread that is never woken must not stop everything */
-		alarm(60);
+		alarm(300);
 		s->run();
 		exit(0);
 	}
