@@ -336,10 +336,10 @@ START_TEST(no_late_store)
 END_TEST
 
 static const struct utest tests[] = {
-	UTEST_SLOW(one_handler, 400),
-	UTEST_SLOW(many_handlers, 400),
-	UTEST_SLOW(handlers_and_movers, 400),
-	UTEST_SLOW(watched, 400),
-	UTEST_SLOW(no_late_store, 400),
+	UTEST_SLOW(one_handler, 900),
+	UTEST_SLOW(many_handlers, 900),
+	UTEST_SLOW(handlers_and_movers, 900),
+	UTEST_SLOW(watched, 900),
+	UTEST_SLOW(no_late_store, 900),
 };
 UTEST_MAIN("faults", tests)

@@ -259,7 +259,7 @@ START_TEST(dontneed_meanwhile)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < ROUNDS / 3; round++) {
 		area = s.area[rnd() & 1];
 		expect_ok(madvise(area, N * PAGE, MADV_DONTNEED));
 		for (i = rnd_below(40); i < N; i += 1 + rnd_below(40)) {
@@ -422,13 +422,13 @@ START_TEST(signals_meanwhile)
 END_TEST
 
 static const struct utest tests[] = {
-	UTEST_SLOW(against_each_other, 400),
-	UTEST_SLOW(mprotect_meanwhile, 400),
-	UTEST_SLOW(mremap_meanwhile, 400),
-	UTEST_SLOW(munmap_meanwhile, 400),
-	UTEST_SLOW(dontneed_meanwhile, 400),
-	UTEST_SLOW(fork_meanwhile, 400),
-	UTEST_SLOW(fork_storm, 400),
-	UTEST_SLOW(signals_meanwhile, 400),
+	UTEST_SLOW(against_each_other, 900),
+	UTEST_SLOW(mprotect_meanwhile, 900),
+	UTEST_SLOW(mremap_meanwhile, 900),
+	UTEST_SLOW(munmap_meanwhile, 900),
+	UTEST_SLOW(dontneed_meanwhile, 900),
+	UTEST_SLOW(fork_meanwhile, 900),
+	UTEST_SLOW(fork_storm, 900),
+	UTEST_SLOW(signals_meanwhile, 900),
 };
 UTEST_MAIN("upheaval", tests)
