@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-enum { N = 64, OWNERS = 2, OWN = N / OWNERS, WALL_MS = 25000, CHILDREN = 250 };
+enum { N = 64, OWNERS = 2, OWN = N / OWNERS, WALL_MS = 15000, CHILDREN = 250 };
 
 /*
  * Page i is at one of two places, and its owner writes it only between moves.

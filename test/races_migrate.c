@@ -16,7 +16,7 @@
 #define KSM	"/sys/kernel/mm/ksm/"
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
-enum { WALL_MS = 20000 };
+enum { WALL_MS = 15000 };
 
 struct race {
 	int fd;
@@ -248,9 +248,8 @@ static void *collapses(void *arg)
 }
 
 /*
- * Collapsing finds pages at the source or at the destination, and fills the
- * holes with zeros: only pages that a mover has not yet seen stay where they
- * are, so what is in the way of the next round is taken away first.
+ * Collapsing fills holes with zeros, at the source behind the mover, and at the
+ * destination before it, where nothing else can be: that is taken away.
  */
 static void *moves_over_zeros(void *arg)
 {
@@ -263,13 +262,16 @@ static void *moves_over_zeros(void *arg)
 
 	for (round = 0; round < w->rounds && now_ms() < until; round++) {
 		for (i = 0; i < w->pages; ) {
+			/* the last round is for this thread alone */
+			w->stop = now_ms() >= until;
 			r = try_move(w->fd, w->area[1] + i * PAGE,
 				     w->area[0] + i * PAGE,
 				     (w->pages - i) * PAGE, 0);
 			i += r.move > 0 ? r.move / PAGE : 0;
 			w->moved += r.move > 0 ? r.move / PAGE : 0;
 			if (r.ret && r.error == EEXIST)
-				expect_ok(madvise(w->area[1] + i * PAGE, PAGE,
+				expect_ok(madvise(w->area[1] + i * PAGE,
+						  (w->pages - i) * PAGE,
 						  MADV_DONTNEED));
 			else if (r.ret && r.error != EAGAIN &&
 				 r.reason != UREMAP_REASON_SPLIT_FAILED)

@@ -11,7 +11,7 @@
 
 #include <sys/uio.h>
 
-enum { N = 64, ID = 1000, DISK = 256, WALL_MS = 25000 };
+enum { N = 64, ID = 1000, DISK = 256, WALL_MS = 15000 };
 
 struct race {
 	int fd, uffd;

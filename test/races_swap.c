@@ -11,7 +11,7 @@
 
 #include <sys/swap.h>
 
-enum { N = 192, OWNERS = 2, OWN = N / OWNERS, WALL_MS = 20000 };
+enum { N = 192, OWNERS = 2, OWN = N / OWNERS, WALL_MS = 15000 };
 
 struct race {
 	int fd;
