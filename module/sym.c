@@ -49,9 +49,17 @@ static const struct uremap_data uremap_data[] = {
 	UREMAP_DATA(UREMAP_DATA_ROW)
 };
 
+/*
+ * Where the kernel proper has @name, 0 if nowhere.  The symbol table knows those
+ * of modules too, our own shim of that name to begin with, which must not be
+ * taken for what it stands for.
+ */
 static unsigned long uremap_sym_lookup(const char *name)
 {
-	return static_call(uremap_sym_kallsyms_lookup_name)(name);
+	unsigned long addr;
+
+	addr = static_call(uremap_sym_kallsyms_lookup_name)(name);
+	return addr >= MODULES_VADDR && addr < MODULES_END ? 0 : addr;
 }
 
 static void uremap_sym_bind_lookup(unsigned long addr)

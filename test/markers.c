@@ -89,12 +89,12 @@ START_TEST(wp_at_source)
 	uffd_wp(uffd, src + 10 * PAGE, 10 * PAGE, true);
 	check_wp_bits(src + 10 * PAGE, 10, true);
 	expect_no_move(fd, dst + 12 * PAGE, src + 12 * PAGE, PAGE, 0, ENOENT,
-		       HOLE, ADDR(src + 12 * PAGE));
+		       SRC_WP_MARKER, ADDR(src + 12 * PAGE));
 	r = matrix_move("write-protected hole", fd, dst + 10 * PAGE,
 			src + 10 * PAGE, 10 * PAGE, HOLES);
 	expect_result(r, .done = 10 * PAGE, .holes = 10 * PAGE);
-	expect_move_part(fd, dst, src, N * PAGE, 0, 10 * PAGE, ENOENT, HOLE,
-			 ADDR(src + 10 * PAGE));
+	expect_move_part(fd, dst, src, N * PAGE, 0, 10 * PAGE, ENOENT,
+			 SRC_WP_MARKER, ADDR(src + 10 * PAGE));
 	expect_move_holes(fd, dst + 10 * PAGE, src + 10 * PAGE, 20 * PAGE, HOLES,
 			  10 * PAGE);
 	range_check(dst, 10, 1, 1);
