@@ -89,6 +89,7 @@ static void check_numbers(struct attempt *a)
 {
 	uint64_t bytes = a->len * PAGE;
 	int error = reason_error(a->m.reason);
+	bool all;
 
 	a->done = a->m.move > 0 ? a->m.move / PAGE : 0;
 	if (a->m.move > 0 && (a->m.moved + a->m.holes != (uint64_t)a->m.move ||
@@ -97,7 +98,8 @@ static void check_numbers(struct attempt *a)
 	if (a->m.healed > a->m.moved ||
 	    (a->m.healed && !(a->mode & UREMAP_MOVE_UNSHARE)))
 		bad_move(a, "impossible number of healed bytes", a->src);
-	if ((int)a->m.error != error || (a->done < a->len) != !!error)
+	all = a->done == a->len;
+	if ((int)a->m.error != error || all == !!error)
 		bad_move(a, "errno and reason do not fit", a->src);
 	if (!a->done && a->m.move != -error)
 		bad_move(a, "move is not the errno", a->src);
@@ -218,6 +220,10 @@ void attempt_judge(struct attempt *a)
 	if (!lost_rights(a))
 		check_stop(a);
 	carry_on(a);
+}
+
+void attempt_look(struct attempt *a)
+{
 	/* Reading cannot take the protection away, and writers are locked out. */
 	if (a->mode & UREMAP_MOVE_WP && a->t->w->kernel_unshare)
 		check_wp(a);
@@ -297,5 +303,6 @@ void op_move(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	attempt_draw(&a);
 	try_attempt(&a);
 	attempt_judge(&a);
+	attempt_look(&a);
 	model_unlock(t->w, dst, src, len);
 }

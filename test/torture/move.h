@@ -23,6 +23,8 @@ int attempt_fd(const struct attempt *a);
 void attempt_count(struct attempt *a);
 /* Fails if the result cannot be; carries the model on. */
 void attempt_judge(struct attempt *a);
+/* Looks at the memory, once the model has followed all that was done. */
+void attempt_look(struct attempt *a);
 void bad_move(const struct attempt *a, const char *what, uint32_t slot);
 
 #endif /* UREMAP_TORTURE_MOVE_H */

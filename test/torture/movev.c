@@ -35,14 +35,15 @@ static uint32_t slot_at(const struct worker *w, uint32_t slot, uint64_t addr)
 	return slot + (addr - ADDR(slot_addr(w, slot))) / PAGE;
 }
 
-static void judge_segment(const struct attempt *all,
-			  const struct uremap_segment *seg)
+static struct attempt attempt_of(const struct attempt *all,
+				 const struct uremap_segment *seg)
 {
 	struct attempt a = *all;
 
 	a.dst = slot_at(a.t->w, all->dst, seg->dst);
 	a.src = slot_at(a.t->w, all->src, seg->src);
 	a.len = seg->len / PAGE;
+	a.done = seg->move > 0 ? seg->move / PAGE : 0;
 	a.m = (struct uremap_move){
 		.move = seg->move,
 		.moved = seg->move > 0 ? seg->move - seg->holes : 0,
@@ -52,8 +53,25 @@ static void judge_segment(const struct attempt *all,
 		.reason = seg->reason,
 		.error = seg->error,
 	};
-	attempt_count(&a);
-	attempt_judge(&a);
+	return a;
+}
+
+/* One after the other, as they were done; then all that has come of it. */
+static void judge_segments(const struct attempt *all, uint32_t nr,
+			   const struct uremap_segment *segs)
+{
+	struct attempt a;
+	uint32_t i;
+
+	for (i = 0; i < nr; i++) {
+		a = attempt_of(all, &segs[i]);
+		attempt_count(&a);
+		attempt_judge(&a);
+	}
+	for (i = 0; i < nr; i++) {
+		a = attempt_of(all, &segs[i]);
+		attempt_look(&a);
+	}
 }
 
 /* How many have results, and what the call says, follow from the results. */
@@ -89,7 +107,6 @@ void op_movev(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	struct uremap_movev v = {
 		.segs = ADDR(segs), .seg_size = sizeof(segs[0]),
 	};
-	uint32_t i;
 
 	model_lock(t->w, dst, src, len);
 	attempt_draw(&a);
@@ -101,7 +118,6 @@ void op_movev(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	a.err = a.ret ? errno : 0;
 	t->now->result = a.ret ? -a.err : (int)v.done;
 	check_call(&a, &v, segs);
-	for (i = 0; i < v.done; i++)
-		judge_segment(&a, &segs[i]);
+	judge_segments(&a, v.done, segs);
 	model_unlock(t->w, dst, src, len);
 }

@@ -104,7 +104,10 @@ void describe_slot(const struct worker *w, uint32_t slot, char *buf, size_t len)
 		 (unsigned long long)pagemap(slot_addr(w, slot)));
 }
 
-/* The first failure is the one to see; the supervisor ends all the others. */
+/*
+ * The first failure is the one to see; the supervisor ends all the others.  In a
+ * child of fork() @t is a copy, which is as good.
+ */
 void fail(struct thread *t, const char *fmt, ...)
 {
 	bool first = !__atomic_exchange_n(&shared->failed, true, __ATOMIC_ACQ_REL);
@@ -112,6 +115,7 @@ void fail(struct thread *t, const char *fmt, ...)
 	va_list args;
 
 	if (first) {
+		shared->failed_worker = t ? t->w->nr : MAX_WORKERS;
 		if (t)
 			n = snprintf(shared->message, sizeof(shared->message),
 				     "worker %u generation %u thread %u, operation %u:\n  ",
@@ -124,12 +128,12 @@ void fail(struct thread *t, const char *fmt, ...)
 	_exit(1);
 }
 
-static void report_log(unsigned int worker, unsigned int thread)
+static void report_log(unsigned int worker, unsigned int thread, uint32_t n)
 {
 	struct thread_log *log = &shared->worker[worker].log[thread];
 	uint32_t i;
 
-	for (i = log->next < LOG_LEN ? 0 : log->next - LOG_LEN; i < log->next; i++) {
+	for (i = log->next < n ? 0 : log->next - n; i < log->next; i++) {
 		struct log_entry *e = &log->entry[i % LOG_LEN];
 
 		printf("  %u.%u %8u %-8s a %5u b %5u len %4u mode %02x result %d%s%s\n",
@@ -149,7 +153,8 @@ void report_failure(void)
 			if (shared->worker[i].log[k].next) {
 				printf("last operations of worker %u, thread %u:\n",
 				       i, k);
-				report_log(i, k);
+				report_log(i, k, i == shared->failed_worker ?
+					   LOG_LEN : 4);
 			}
 	printf("FAILED with seed %llu: %s\n",
 	       (unsigned long long)shared->opt.seed, shared->message);

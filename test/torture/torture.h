@@ -98,6 +98,7 @@ struct shared {
 	struct options opt;
 	bool stop;
 	bool failed;
+	unsigned int failed_worker;
 	char message[2048];
 	struct counters count;
 	struct {
