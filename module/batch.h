@@ -193,7 +193,7 @@ void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 			pmd_t *dst_pmd, pmd_t *src_pmd);
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
-		       pmd_t *dst_pmd, pmd_t *src_pmd);
+		       const struct uremap_run *last);
 void uremap_tables_unlock(struct uremap_batch *b);
 
 #endif /* _UREMAP_BATCH_H */

@@ -150,15 +150,9 @@ static void uremap_batch_extend(struct uremap_batch *b, struct uremap_cursor *c)
 	struct uremap_run *r = &b->runs[0];
 
 	while (r->seen == r->nr && b->nr_runs < UREMAP_MAX_RUNS) {
-		pmd_t *dst_pmd, *src_pmd;
+		struct uremap_run *last = r++;
 
-		r = &b->runs[b->nr_runs];
-		if (!uremap_next_run(b, c, r))
-			return;
-		dst_pmd = uremap_pmd_lookup(b->mm, r->dst);
-		src_pmd = uremap_pmd_lookup(b->mm, r->src);
-		if (!dst_pmd || !src_pmd ||
-		    !uremap_tables_add(b, r, dst_pmd, src_pmd))
+		if (!uremap_next_run(b, c, r) || !uremap_tables_add(b, r, last))
 			return;
 		uremap_run_open(b, r);
 		uremap_cursor_cover(c, r);

@@ -84,14 +84,23 @@ static bool uremap_ptl_held(struct uremap_batch *b, spinlock_t *ptl)
 	return false;
 }
 
-/* One side of a further run. */
-static pte_t *uremap_table_add(struct uremap_batch *b, pmd_t *pmd,
-			       unsigned long addr)
+/*
+ * One side of a further run.  @last is an entry of the run before, for @last_addr
+ * on the same side: as a rule runs stay in one table.
+ */
+static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
+			       pte_t *last, unsigned long last_addr)
 {
 	spinlock_t *ptl;
-	pmd_t pmdval;
+	pmd_t pmdval, *pmd;
 	pte_t *pte;
 
+	if (!((addr ^ last_addr) & PMD_MASK))
+		return last - pte_index(last_addr) + pte_index(addr);
+
+	pmd = uremap_pmd_lookup(b->mm, addr);
+	if (!pmd)
+		return NULL;
 	pte = uremap_pte_map(b->mm, pmd, addr, &pmdval, &ptl);
 	if (!pte || uremap_table_held(b, pte))
 		return pte;
@@ -114,21 +123,20 @@ static pte_t *uremap_table_add(struct uremap_batch *b, pmd_t *pmd,
 
 /**
  * uremap_tables_add - lock what a further run needs beyond what is locked
- * @b:       the batch
- * @r:       the run; the pointers to its entries are set
- * @dst_pmd: PMD entry of the destination
- * @src_pmd: PMD entry of the source
+ * @b:    the batch
+ * @r:    the run; the pointers to its entries are set
+ * @last: the run before it
  *
- * Context: RCU, and locks of the first run held.
+ * Context: RCU, and locks of the first run held; inside the same two VMAs.
  * Return: false if they cannot be had now; the batch has to end.
  */
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
-		       pmd_t *dst_pmd, pmd_t *src_pmd)
+		       const struct uremap_run *last)
 {
-	r->dst_pte = uremap_table_add(b, dst_pmd, r->dst);
+	r->dst_pte = uremap_table_add(b, r->dst, last->dst_pte, last->dst);
 	if (!r->dst_pte)
 		return false;
-	r->src_pte = uremap_table_add(b, src_pmd, r->src);
+	r->src_pte = uremap_table_add(b, r->src, last->src_pte, last->src);
 	return r->src_pte;
 }
 
