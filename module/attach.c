@@ -31,15 +31,45 @@ static bool uremap_is_uffd(struct file *file)
 	return file->f_op == uremap_userfaultfd_fops;
 }
 
-/*
- * A write-protect request looks first at whether the layout is changing, and
- * then reads its argument, which is none here.  So it says -EAGAIN, -EFAULT, or
- * -EINVAL if the userfaultfd has not been through UFFDIO_API.
+/**
+ * uremap_uffd_fget - a userfaultfd by its number
+ * @fd: descriptor of the caller
+ *
+ * Context: process context.
+ * Return: the file, referenced, or NULL if it is no userfaultfd.
  */
-static long uremap_uffd_ask(struct file *file)
+struct file *uremap_uffd_fget(int fd)
 {
-	return file->f_op->unlocked_ioctl(file, UFFDIO_WRITEPROTECT,
-					  (unsigned long)ERR_PTR(-PAGE_SIZE));
+	struct file *file = fget(fd);
+
+	if (!file || uremap_is_uffd(file))
+		return file;
+	fput(file);
+	return NULL;
+}
+
+/**
+ * uremap_uffd_ask - may the memory of a userfaultfd be changed now?
+ * @file: the userfaultfd
+ *
+ * A write-protect request looks first at whether the layout is changing, and
+ * then reads its argument, which is none here.  Unlike its siblings it has no
+ * field to report into, so it only looks, on every kernel.
+ *
+ * Context: process context; mmap_lock may be held.
+ * Return: -EINVAL if it has not been through UFFDIO_API, -EAGAIN if the layout
+ *	is changing, -EFAULT if neither.
+ */
+long uremap_uffd_ask(struct file *file)
+{
+	long ret;
+
+	/* It will not fault in anything, which the debug checks cannot know. */
+	pagefault_disable();
+	ret = file->f_op->unlocked_ioctl(file, UFFDIO_WRITEPROTECT,
+					 (unsigned long)ERR_PTR(-PAGE_SIZE));
+	pagefault_enable();
+	return ret;
 }
 
 /**
@@ -166,6 +196,24 @@ static int uremap_wake_run(struct uremap_mv *mv, void __user *scratch,
 	mv->uffd->f_op->unlocked_ioctl(mv->uffd, UFFDIO_WAKE,
 				       (unsigned long)scratch);
 	return 0;
+}
+
+/**
+ * uremap_wake_all - let go all that wait anywhere in a range
+ * @mv:      the move
+ * @scratch: memory of the caller, room for a struct uffdio_range
+ * @start:   first address
+ * @len:     bytes, not 0
+ *
+ * Context: no lock held; may sleep.
+ * Return: 0, or -EFAULT if @scratch cannot be written.
+ */
+int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,
+		    unsigned long start, unsigned long len)
+{
+	if (mv->mode & UREMAP_MOVE_DONTWAKE)
+		return 0;
+	return uremap_wake_run(mv, scratch, start, start + len);
 }
 
 /* The first address from @addr on that is not populated. */

@@ -52,6 +52,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
+#include <linux/slab.h>
 #include <linux/static_call.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -280,16 +281,38 @@ static inline bool uremap_swap_movable(pte_t pte, softleaf_t entry)
 #endif
 
 /*
- * 6.9 "userfaultfd: move userfaultfd_ctx struct to header file": before it
- * nobody but its owner can see whose memory a userfaultfd watches.
+ * 6.7 "userfaultfd: UFFD_FEATURE_WP_ASYNC": protection that only records which
+ * pages are written; visible from 6.9.
  */
-static inline bool uremap_uffd_is_of(struct userfaultfd_ctx *uffd,
-				     struct mm_struct *mm)
+static inline bool uremap_wp_async(const struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	const struct userfaultfd_ctx *uffd = vma->vm_userfaultfd_ctx.ctx;
+
+	return uffd && (uffd->features & UFFD_FEATURE_WP_ASYNC);
+#else
+	return false;
+#endif
+}
+
+/*
+ * 6.9 "userfaultfd: move userfaultfd_ctx struct to header file".  Before it,
+ * this much is known: one of its words is the address of the mm it is for, and
+ * no other can have that value; they are counters, flags, and links of lists.
+ */
+static inline bool uremap_uffd_is_of(const struct userfaultfd_ctx *uffd,
+				     const struct mm_struct *mm)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
 	return uffd->mm == mm;
 #else
-	return true;
+	const struct mm_struct *const *word = (const void *)uffd;
+	size_t n = ksize(uffd) / sizeof(*word);
+
+	while (n--)
+		if (READ_ONCE(*word++) == mm)
+			return true;
+	return false;
 #endif
 }
 

@@ -180,8 +180,12 @@ static inline bool uremap_folio_grabbed(struct folio *folio, pte_t pte)
 #define UREMAP_FAULT_UNSHARE	FAULT_FLAG_WRITE
 #define UREMAP_UNSHARE_IS_WRITE	true
 
+/* One reference per entry that maps it, and none besides. */
 static inline bool uremap_folio_only_ours(struct folio *folio)
 {
+	if (folio_test_large(folio))
+		return !folio_test_swapcache(folio) &&
+		       folio_ref_count(folio) == folio_nr_pages(folio);
 	return folio_ref_count(folio) == 1 + folio_test_swapcache(folio);
 }
 
@@ -190,9 +194,11 @@ static inline bool uremap_page_exclusive(struct page *page, struct folio *folio,
 {
 	if (pte_write(pte))
 		return true;
-	if (folio_test_large(folio) || page_mapcount(page) != 1)
+	/* A large folio is asked page by page, and moves only as a whole. */
+	if (page_mapcount(page) != 1)
 		return false;
-	if (folio_test_swapcache(folio) && !reuse_swap_page(page, NULL))
+	if (!folio_test_large(folio) && folio_test_swapcache(folio) &&
+	    !reuse_swap_page(page, NULL))
 		return false;
 	return uremap_folio_only_ours(folio);
 }

@@ -76,13 +76,16 @@ u32 uremap_src_leaf_reason(pte_t pte)
 /*
  * Write-protection of userfaultfd follows the destination (G3): asked for by
  * mode, by a marker that waited there, or carried from the source if the caller
- * wants that and the destination is registered for it.
+ * wants that and the destination is registered for it.  A marker of a tracker
+ * (WP_ASYNC) means "not written yet", which a page that has come is not.
  */
 static bool uremap_entry_wp(struct uremap_batch *b, struct uremap_run *r,
 			    unsigned int i, bool src_wp)
 {
-	return b->wp || (b->keep_wp && src_wp) ||
-	       (r->marked && !pte_none(ptep_get(r->dst_pte + i)));
+	if (b->wp || (b->keep_wp && src_wp))
+		return true;
+	return r->marked && !pte_none(ptep_get(r->dst_pte + i)) &&
+	       !uremap_wp_async(b->mv->dst_vma);
 }
 
 static pte_t uremap_swap_entry(struct uremap_batch *b, struct uremap_run *r,

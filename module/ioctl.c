@@ -17,6 +17,7 @@ union uremap_arg {
 	struct uremap_attach attach;
 	struct uremap_move move;
 	struct uremap_movev movev;
+	struct uremap_uffd_move uffd_move;
 };
 
 static_assert(sizeof(struct uremap_info) == 56);
@@ -35,6 +36,8 @@ static_assert(sizeof(struct uremap_segment) == 64);
 static_assert(offsetof(struct uremap_segment, reason) == 56);
 static_assert(sizeof(struct uremap_movev) == 56);
 static_assert(offsetof(struct uremap_movev, reserved) == 40);
+static_assert(sizeof(struct uremap_uffd_move) == 32);
+static_assert(offsetof(struct uremap_uffd_move, room) == 16);
 
 struct uremap_ioctl {
 	unsigned int cmd;
@@ -50,7 +53,8 @@ struct uremap_ioctl {
 			 UREMAP_IOCTL_BIT(UREMAP_IOC_UNREGISTER) | \
 			 UREMAP_IOCTL_BIT(UREMAP_IOC_ATTACH) | \
 			 UREMAP_IOCTL_BIT(UREMAP_IOC_MOVE) | \
-			 UREMAP_IOCTL_BIT(UREMAP_IOC_MOVEV))
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_MOVEV) | \
+			 UREMAP_IOCTL_BIT(UREMAP_IOC_UFFD_MOVE))
 
 static long uremap_ioctl_info(struct uremap_ctx *ctx, union uremap_arg *arg,
 			      void __user *uarg)
@@ -129,10 +133,22 @@ static long uremap_do_movev(struct uremap_ctx *ctx, union uremap_arg *arg,
 	return uremap_ioctl_movev(ctx, &arg->movev, uarg);
 }
 
+static long uremap_do_uffd_move(struct uremap_ctx *ctx,
+				union uremap_arg *arg, void __user *uarg)
+{
+	struct uremap_uffd_move *req = &arg->uffd_move;
+
+	if (req->reserved)
+		return -EINVAL;
+	return uremap_uffdio_move(ctx, req->uffd, u64_to_user_ptr(req->arg),
+				  uarg + offsetof(typeof(*req), room));
+}
+
 /* Sizes of the first release: what is shorter has never existed. */
 static const struct uremap_ioctl uremap_ioctls[] = {
 	{ UREMAP_IOC_MOVE, 96, false, uremap_do_move },
 	{ UREMAP_IOC_MOVEV, 56, false, uremap_do_movev },
+	{ UREMAP_IOC_UFFD_MOVE, 32, false, uremap_do_uffd_move },
 	{ UREMAP_IOC_INFO, 56, true, uremap_ioctl_info },
 	{ UREMAP_IOC_REGISTER, 32, false, uremap_ioctl_register },
 	{ UREMAP_IOC_UNREGISTER, 32, false, uremap_ioctl_unregister },

@@ -25,7 +25,9 @@ static u32 uremap_seg_reason(const struct uremap_mv *mv,
 	if (uremap_range_check(mv->mm, seg->src, seg->len) ||
 	    mv->mode & ~UREMAP_MODES)
 		return UREMAP_REASON_ARGUMENT;
-	if (seg->src < seg->dst + seg->len && seg->dst < seg->src + seg->len)
+	/* UFFDIO_MOVE goes page by page, and stops where one is in the way. */
+	if (!mv->strict &&
+	    seg->src < seg->dst + seg->len && seg->dst < seg->src + seg->len)
 		return UREMAP_REASON_OVERLAP;
 	if (likely(mv->ctx->all))
 		return UREMAP_REASON_NONE;
@@ -59,6 +61,7 @@ static void uremap_got_on(struct uremap_mv *mv)
 	mv->retries = 0;
 	mv->pauses = 0;
 	mv->splits = 0;
+	mv->drained = false;
 	mv->waits_for = UREMAP_REASON_NONE;
 	mv->healing = 0;
 }
@@ -145,6 +148,20 @@ static int uremap_skip_hole(struct uremap_mv *mv, unsigned long len)
 	return 0;
 }
 
+/*
+ * Without a page table at the source UFFDIO_MOVE does not look at the entries of
+ * the destination, but at a huge page it does.
+ */
+static int uremap_stop_no_table(struct uremap_mv *mv, bool src_pmd)
+{
+	unsigned long dst = uremap_mv_dst(mv), next;
+	pmd_t *dst_pmd = uremap_pmd_find(mv->mm, dst, dst + PAGE_SIZE, &next);
+
+	if (src_pmd && dst_pmd && pmd_trans_huge(pmdp_get_lockless(dst_pmd)))
+		return uremap_stop_dst(mv, -EEXIST, UREMAP_REASON_DST_BUSY);
+	return uremap_stop_src(mv, -ENOENT, UREMAP_REASON_HOLE);
+}
+
 /* Is the rest of this step empty?  Asked before a table is made for it. */
 static bool uremap_src_empty(struct uremap_mv *mv, unsigned long len)
 {
@@ -162,6 +179,8 @@ static int uremap_step(struct uremap_mv *mv)
 
 	src_pmd = uremap_pmd_lookup(mv->mm, src);
 	if (!src_pmd || pmd_none(pmdp_get_lockless(src_pmd))) {
+		if (mv->strict && !(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
+			return uremap_stop_no_table(mv, src_pmd);
 		next = uremap_first_populated(mv->mm, src, src + len);
 		return next == src ? UREMAP_RETRY :
 				     uremap_skip_hole(mv, next - src);

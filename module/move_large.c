@@ -14,7 +14,8 @@
 #include "sym.h"
 
 /* Can entries from @i on take the folio's pages, all of them, in order? */
-static u32 uremap_large_reason(struct uremap_run *r, unsigned int i,
+static u32 uremap_large_reason(const struct uremap_mv *mv,
+			       struct uremap_run *r, unsigned int i,
 			       struct folio *folio, unsigned int nr)
 {
 	unsigned long pfn = page_to_pfn(folio_page(folio, 0));
@@ -28,6 +29,8 @@ static u32 uremap_large_reason(struct uremap_run *r, unsigned int i,
 			u32 why = uremap_dst_reason(dst);
 
 			/* A folio is not broken only to get so far. */
+			if (why && k && mv->strict)
+				return UREMAP_REASON_LARGE_FOLIO;
 			if (why) {
 				r->obstacle = k;
 				return why;
@@ -63,7 +66,7 @@ u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 
 	if (page != folio_page(folio, 0) || nr > r->nr - i)
 		return UREMAP_REASON_LARGE_FOLIO;
-	why = uremap_large_reason(r, i, folio, nr);
+	why = uremap_large_reason(b->mv, r, i, folio, nr);
 	if (why)
 		return why;
 	for (k = i; k < i + nr; k++)

@@ -144,23 +144,6 @@ static int uremap_split_src_pmd(struct uremap_mv *mv, pmd_t *src_pmd)
 	return UREMAP_RETRY;
 }
 
-/*
- * The destination has a page table.  If it is empty the THP goes in as PTEs; if
- * not, the THP cannot go there whole, and is not broken for the attempt.
- */
-static int uremap_move_thp_to_table(struct uremap_mv *mv, pmd_t *src_pmd)
-{
-	unsigned long dst = uremap_mv_dst(mv), full;
-	u32 why;
-
-	full = uremap_first_obstacle(mv->mm, dst, dst + PMD_SIZE, &why);
-	if (full < dst + PMD_SIZE)
-		return uremap_stop(mv, -EEXIST, why, full);
-	why = uremap_thp_peek(mv, src_pmd);
-	return why ? uremap_settle(mv, src_pmd, why) :
-		     uremap_split_src_pmd(mv, src_pmd);
-}
-
 /* Only a part is asked for, or it does not fit where it goes. */
 static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *src_pmd,
 				pmd_t pmd)
@@ -174,6 +157,27 @@ static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *src_pmd,
 		return uremap_split_src_pmd(mv, src_pmd);
 	why = uremap_thp_peek(mv, src_pmd);
 	return uremap_settle(mv, src_pmd, why ? why : UREMAP_REASON_LARGE_FOLIO);
+}
+
+/*
+ * The destination has a page table.  If it is empty the THP goes in as PTEs; if
+ * not, the THP cannot go there whole, and is not broken for the attempt, unless
+ * the caller counts on getting as far as that.
+ */
+static int uremap_move_thp_to_table(struct uremap_mv *mv, pmd_t *src_pmd,
+				    pmd_t pmd)
+{
+	unsigned long dst = uremap_mv_dst(mv), full;
+	u32 why;
+
+	full = uremap_first_obstacle(mv->mm, dst, dst + PMD_SIZE, &why);
+	if (full < dst + PMD_SIZE && mv->strict)
+		return uremap_move_thp_part(mv, src_pmd, pmd);
+	if (full < dst + PMD_SIZE)
+		return uremap_stop(mv, -EEXIST, why, full);
+	why = uremap_thp_peek(mv, src_pmd);
+	return why ? uremap_settle(mv, src_pmd, why) :
+		     uremap_split_src_pmd(mv, src_pmd);
 }
 
 /**
@@ -202,7 +206,7 @@ int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 	if (((src | dst) & ~PMD_MASK) || len < PMD_SIZE)
 		return uremap_move_thp_part(mv, src_pmd, pmd);
 	if (!pmd_none(pmdp_get_lockless(dst_pmd)))
-		return uremap_move_thp_to_table(mv, src_pmd);
+		return uremap_move_thp_to_table(mv, src_pmd, pmd);
 
 	why = uremap_move_pmd(mv, dst_pmd, src_pmd);
 	return why ? uremap_settle(mv, src_pmd, why) : 0;

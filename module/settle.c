@@ -13,6 +13,7 @@
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 
+#include "sym.h"
 #include "uremap.h"
 
 /**
@@ -106,6 +107,15 @@ static int uremap_unshare(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 {
 	int ret;
 
+	/*
+	 * Where references are counted, the LRU's own count as well, for pages
+	 * that have just come in: send them on their way, and look once more.
+	 */
+	if (UREMAP_UNSHARE_IS_WRITE && !mv->drained) {
+		lru_add_drain();
+		mv->drained = true;
+		return UREMAP_RETRY;
+	}
 	if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP && UREMAP_UNSHARE_IS_WRITE)
 		why = UREMAP_REASON_WP_SHARED;
 	else if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP)

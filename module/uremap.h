@@ -121,6 +121,7 @@ struct uremap_ctx {
  * @mm:        the address space
  * @mode:      UREMAP_MOVE_* bits
  * @go_on:     a segment that fails does not end the call
+ * @strict:    by the rules of UFFDIO_MOVE where they are others than ours
  * @segs:      the segments; each gets its results when it ends
  * @nr_segs:   how many
  * @cur:       the one at work; in the end, how many were begun
@@ -141,6 +142,7 @@ struct uremap_ctx {
  * @retries:   attempts since the last progress
  * @pauses:    ticks waited since then
  * @splits:    attempts at splitting since then
+ * @drained:   the LRU batches were emptied since then
  * @waits_for: UREMAP_REASON_* of faulting in since then
  * @healing:   bytes at @done that were faulted in order to be unshared
  * @src_vma:   mapping of the source at @done; NULL: look it up and vet it
@@ -155,6 +157,7 @@ struct uremap_mv {
 	struct mm_struct *mm;
 	u64 mode;
 	bool go_on;
+	bool strict;
 
 	struct uremap_segment *segs;
 	unsigned int nr_segs;
@@ -178,6 +181,7 @@ struct uremap_mv {
 	unsigned int retries;
 	unsigned int pauses;
 	unsigned int splits;
+	bool drained;
 	u32 waits_for;
 	unsigned long healing;
 
@@ -225,11 +229,15 @@ static inline int uremap_stop_dst(struct uremap_mv *mv, int err, u32 reason)
 
 /* attach.c */
 int uremap_attach(struct uremap_ctx *ctx, int fd);
+struct file *uremap_uffd_fget(int fd);
+long uremap_uffd_ask(struct file *file);
 int uremap_uffd_get(struct uremap_mv *mv);
 void uremap_uffd_put(struct uremap_mv *mv);
 int uremap_uffd_check(struct uremap_mv *mv);
 bool uremap_uffd_owns(const struct uremap_mv *mv,
 		      const struct vm_area_struct *vma);
+int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,
+		    unsigned long start, unsigned long len);
 int uremap_wake(struct uremap_mv *mv, void __user *scratch);
 
 /* context.c */
@@ -370,6 +378,10 @@ static inline void uremap_stat_add(enum uremap_stat stat, unsigned long n)
 
 int uremap_stats_init(void);
 void uremap_stats_exit(void);
+
+/* uffdio.c */
+long uremap_uffdio_move(struct uremap_ctx *ctx, int fd, void __user *arg,
+			void __user *room);
 
 /* vma.c */
 int uremap_pair_find(struct uremap_mv *mv);

@@ -99,6 +99,8 @@ int uremap_pair_find(struct uremap_mv *mv)
 
 	span = min(span, mv->src_vma->vm_end - src);
 	span = min(span, mv->dst_vma->vm_end - dst);
+	if (mv->strict && span < mv->len - mv->done)
+		return uremap_stop_src(mv, -EINVAL, UREMAP_REASON_ARGUMENT);
 	mv->pair_end = mv->done + span;
 	return 0;
 }

@@ -224,11 +224,27 @@ static const struct pair pairs[] = {
 	PAIR(T_LOCKED, T_LOCKED, 0, NONE, AT_SRC),
 };
 
+/* The destination: somewhere else, even if nothing is mapped at both. */
+static char *apart(char *src, const struct pair *p)
+{
+	char *dst, *held = MAP_FAILED;
+
+	if (p->src & T_NOTHING) {
+		held = mmap(src, 4 * PAGE, PROT_NONE, MAP_PRIVATE |
+			    MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		ck_assert_ptr_eq(held, src);
+	}
+	dst = troubled(p->dst);
+	if (held != MAP_FAILED)
+		ck_assert_int_eq(munmap(held, 4 * PAGE), 0);
+	return dst;
+}
+
 START_TEST(pair)
 {
 	const struct pair *p = &pairs[_i];
 	int fd = dev_open_all();
-	char *src = troubled(p->src), *dst = troubled(p->dst);
+	char *src = troubled(p->src), *dst = apart(src, p);
 	const bool writable = !(p->src & (T_READONLY | T_NOTHING));
 
 	test_at("src %#x, dst %#x", p->src, p->dst);

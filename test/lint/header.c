@@ -44,10 +44,17 @@ AT(uremap_move, reason, 72);
 AT(uremap_move, error, 76);
 AT(uremap_move, reserved, 80);
 
+IS(uffd_move_size, sizeof(struct uremap_uffd_move), 32);
+AT(uremap_uffd_move, uffd, 0);
+AT(uremap_uffd_move, reserved, 4);
+AT(uremap_uffd_move, arg, 8);
+AT(uremap_uffd_move, room, 16);
+
 IS(ioc_info, UREMAP_IOC_INFO, 0xc038d700UL);
 IS(ioc_register, UREMAP_IOC_REGISTER, 0x4020d701UL);
 IS(ioc_unregister, UREMAP_IOC_UNREGISTER, 0x4020d702UL);
 IS(ioc_move, UREMAP_IOC_MOVE, 0xc060d704UL);
+IS(ioc_uffd_move, UREMAP_IOC_UFFD_MOVE, 0x4020d706UL);
 
 /* userfaultfd's, so that a mode can be passed on as it is */
 IS(mode_dontwake, UREMAP_MOVE_DONTWAKE, 1);

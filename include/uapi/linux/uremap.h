@@ -273,6 +273,30 @@ struct uremap_movev {
 	__aligned_u64 reserved[2];
 };
 
+/**
+ * struct uremap_uffd_move - argument of UREMAP_IOC_UFFD_MOVE
+ * @uffd:     descriptor of a userfaultfd of this process
+ * @reserved: must be 0
+ * @arg:      address of a struct uffdio_move
+ * @room:     room for the module to write to
+ *
+ * UFFDIO_MOVE for programs that know nothing else: does what
+ * ioctl(@uffd, UFFDIO_MOVE, @arg) does in Linux 6.12, with its errors in its
+ * order, one mapping on each side, wake-ups at all of the bytes done, and its
+ * result in uffdio_move.move where it writes one and only there.  @uffd counts
+ * for this call; what is attached does not.  The ranges have to be registered.
+ *
+ * Errors, besides those of UFFDIO_MOVE:
+ *
+ *  - EBADF:  @uffd is not an open userfaultfd
+ */
+struct uremap_uffd_move {
+	__s32 uffd;
+	__u32 reserved;
+	__aligned_u64 arg;
+	__aligned_u64 room[2];
+};
+
 /*
  * Why a move stopped.  The errno in parentheses is uremap_move.error.
  */
@@ -331,5 +355,6 @@ struct uremap_movev {
 #define UREMAP_IOC_ATTACH	_IOW(UREMAP_IOC_TYPE, 3, struct uremap_attach)
 #define UREMAP_IOC_MOVE		_IOWR(UREMAP_IOC_TYPE, 4, struct uremap_move)
 #define UREMAP_IOC_MOVEV	_IOWR(UREMAP_IOC_TYPE, 5, struct uremap_movev)
+#define UREMAP_IOC_UFFD_MOVE	_IOW(UREMAP_IOC_TYPE, 6, struct uremap_uffd_move)
 
 #endif /* _UAPI_LINUX_UREMAP_H */
