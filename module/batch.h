@@ -166,8 +166,8 @@ static inline pte_t uremap_dst_entry(struct uremap_batch *b,
 				     struct uremap_run *r, unsigned int i,
 				     pte_t pte)
 {
-	if (unlikely(!uremap_pte_plain(pte) || !uremap_pte_ready(pte) ||
-		     b->wp || r->marked))
+	if (unlikely(!uremap_pte_ready(pte) || pte_special(pte) || b->wp ||
+		     r->marked))
 		return uremap_entry_rebuild(b, r, i, pte);
 	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
 }

@@ -38,13 +38,14 @@ static inline bool uremap_pte_plain(pte_t pte)
 
 /*
  * Can an entry of a folio be taken over as it is, but for soft-dirty?  A NUMA
- * hint cannot, nor what userfaultfd protects: neither is writable.
+ * hint cannot (before 6.2 it keeps the write bit), nor what userfaultfd protects.
  */
 static inline bool uremap_pte_ready(pte_t pte)
 {
 #ifdef CONFIG_X86
-	return (native_pte_val(pte) & (_PAGE_RW | _PAGE_DIRTY)) ==
-	       (_PAGE_RW | _PAGE_DIRTY);
+	const pteval_t bits = _PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY;
+
+	return (native_pte_val(pte) & bits) == bits;
 #else
 	return pte_write(pte) && pte_dirty(pte) && !pte_protnone(pte);
 #endif
