@@ -9,20 +9,6 @@
 
 #include <stdbool.h>
 
-#include <linux/uremap.h>
-
-#ifndef UREMAP_IOC_UFFD_MOVE
-struct uremap_uffd_move {
-	__s32 uffd;
-	__u32 reserved;
-	__aligned_u64 arg;
-	__aligned_u64 room[2];
-};
-
-#define UREMAP_IOC_UFFD_MOVE	\
-	_IOW(UREMAP_IOC_TYPE, 6, struct uremap_uffd_move)
-#endif
-
 /* UREMAP_PRELOAD=always: also where the kernel has UFFDIO_MOVE */
 extern bool preload_always;
 

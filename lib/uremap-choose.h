@@ -144,7 +144,6 @@ uremap_probe_dev(struct uremap_mover *m, __u32 abi, __u64 features)
 	m->missing = features & ~(__u64)m->info.features;
 	if (m->missing)
 		return UREMAP_STATUS_FEATURE_MISSING;
-#ifdef UREMAP_IOC_ATTACH
 	if (m->uffd >= 0) {
 		struct uremap_attach attach;
 
@@ -155,7 +154,6 @@ uremap_probe_dev(struct uremap_mover *m, __u32 abi, __u64 features)
 			return UREMAP_STATUS_FAILED;
 		}
 	}
-#endif
 	return UREMAP_STATUS_OK;
 }
 
@@ -198,8 +196,8 @@ static inline int uremap_probe_abi(struct uremap_mover *m, int uffd, __u32 abi,
  * Returns 0 if there is a way.  If not -1, with EOPNOTSUPP; @m says why, and
  * need not be closed.
  *
- * With @uffd the module is attached to it, and wakes its waiters as the kernel
- * does; call uremap_mover_close() before closing @uffd.
+ * With @uffd the module is attached to it and wakes its waiters, but neither at
+ * holes nor on errors other than EEXIST; see UREMAP_IOC_ATTACH(2const).
  */
 static inline int uremap_probe(struct uremap_mover *m, int uffd, __u64 features)
 {
