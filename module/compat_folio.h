@@ -171,6 +171,12 @@ static inline bool uremap_pmd_exclusive(struct folio *folio, pmd_t pmd)
 	return PageAnonExclusive(folio_page(folio, 0));
 }
 
+/* Is it ours alone, for all that is known of others' references? */
+static inline bool uremap_page_unshared(struct page *page, struct folio *folio)
+{
+	return false;
+}
+
 /* Once the entry is cleared: may the folio not leave after all? */
 static inline bool uremap_folio_grabbed(struct folio *folio, pte_t pte)
 {
@@ -201,6 +207,12 @@ static inline bool uremap_page_exclusive(struct page *page, struct folio *folio,
 	    !reuse_swap_page(page, NULL))
 		return false;
 	return uremap_folio_only_ours(folio);
+}
+
+static inline bool uremap_page_unshared(struct page *page, struct folio *folio)
+{
+	return !folio_test_large(folio) && page_mapcount(page) == 1 &&
+	       (!folio_test_swapcache(folio) || reuse_swap_page(page, NULL));
 }
 
 static inline bool uremap_pmd_exclusive(struct folio *folio, pmd_t pmd)

@@ -28,9 +28,14 @@ static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
 		return UREMAP_REASON_HWPOISON;
 	if (unlikely(folio_maybe_dma_pinned(folio)))
 		return UREMAP_REASON_PINNED;
-	if (unlikely(!uremap_page_exclusive(page, folio, pte)))
-		return pte_uffd_wp(pte) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
-					  UREMAP_REASON_NOT_EXCLUSIVE;
+	if (unlikely(!uremap_page_exclusive(page, folio, pte))) {
+		if (pte_uffd_wp(pte))
+			return UREMAP_REASON_NOT_EXCLUSIVE_WP;
+		if (mv->waits_for == UREMAP_REASON_SWAP &&
+		    uremap_page_unshared(page, folio))
+			return UREMAP_REASON_SWAPPED_IN;
+		return UREMAP_REASON_NOT_EXCLUSIVE;
+	}
 	if (unlikely(!uremap_rmap_hold(mv->ctx,
 				       uremap_folio_anon_vma(folio)))) {
 		mv->let_go = true;

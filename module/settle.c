@@ -99,6 +99,30 @@ int uremap_fault_in(struct uremap_mv *mv)
 }
 
 /*
+ * Where references are counted (before 5.19), the LRU's own count as well, for
+ * pages that have just come in: send them on their way, and look once more.
+ */
+static bool uremap_drain(struct uremap_mv *mv)
+{
+	if (!UREMAP_UNSHARE_IS_WRITE || mv->drained)
+		return false;
+	lru_add_drain();
+	mv->drained = true;
+	return true;
+}
+
+/*
+ * The page came from swap, only we have it mapped and no swap entry stands for
+ * it, but another CPU's LRU batch, say, refers to it.  A write fault sorts that
+ * out, with a copy if need be: there is nobody the page could be shared with.
+ */
+static int uremap_swapped_in(struct uremap_mv *mv)
+{
+	return uremap_drain(mv) ? UREMAP_RETRY :
+				  uremap_fault(mv, FAULT_FLAG_WRITE);
+}
+
+/*
  * Make the source page this address space's own, with a copy if somebody still
  * shares it.  Before 5.19 only a write fault does that, and one on a page that
  * userfaultfd protects would be an event (G1).
@@ -107,15 +131,8 @@ static int uremap_unshare(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 {
 	int ret;
 
-	/*
-	 * Where references are counted, the LRU's own count as well, for pages
-	 * that have just come in: send them on their way, and look once more.
-	 */
-	if (UREMAP_UNSHARE_IS_WRITE && !mv->drained) {
-		lru_add_drain();
-		mv->drained = true;
+	if (uremap_drain(mv))
 		return UREMAP_RETRY;
-	}
 	if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP && UREMAP_UNSHARE_IS_WRITE)
 		why = UREMAP_REASON_WP_SHARED;
 	else if (why == UREMAP_REASON_NOT_EXCLUSIVE_WP)
@@ -151,6 +168,8 @@ int uremap_settle(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 	case UREMAP_REASON_DEVICE:
 		mv->waits_for = why;
 		return uremap_fault_in(mv);
+	case UREMAP_REASON_SWAPPED_IN:
+		return uremap_swapped_in(mv);
 	case UREMAP_REASON_NOT_EXCLUSIVE:
 	case UREMAP_REASON_NOT_EXCLUSIVE_WP:
 	case UREMAP_REASON_KSM:

@@ -66,6 +66,8 @@ struct seq_file;
 
 /* A shared page under userfaultfd's write-protection; not in the uABI. */
 #define UREMAP_REASON_NOT_EXCLUSIVE_WP	0x80000001U
+/* Just swapped in, not shared, but with a reference more; likewise. */
+#define UREMAP_REASON_SWAPPED_IN	0x80000002U
 
 /* Attempts at one page before a move gives up with UREMAP_REASON_RETRY_LIMIT. */
 #define UREMAP_MAX_RETRIES	64

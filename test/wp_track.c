@@ -115,14 +115,6 @@ START_TEST(swapped)
 	r = matrix_move(_i == 2 ? "swapped out, write-protected, KEEP_WP" :
 			"swapped out, write-protected", fd, dst, src, N * PAGE,
 			mode);
-	if (!kernel_has_pae()) {
-		/* D3: nothing says that the swap entry is not shared */
-		expect_result(r, REFUSED(EBUSY, WP_SHARED), .stop = ADDR(src));
-		range_check(src, N, 1, 1);
-		check_wp_bits(src, N, true);
-		expect_trap(uffd, src, 1, 1);
-		return;
-	}
 	expect_result(r, .done = N * PAGE);
 	check_wp_bits(dst, N, _i == 2);
 	range_check(dst, N, 1, 1);
