@@ -82,6 +82,12 @@ torture: ## random operations on all kinds of memory, checked by a model
 	test/qemu/deps check
 	+$(MAKE) -C test/torture run
 
+mutants: ## breaks the module's rules one by one: does a test notice?
+	test/qemu/deps check
+	+$(MAKE) -s tests
+	+$(MAKE) -s -C test/torture
+	test/mutants/run $(MUTANTS)
+
 ##@ Installing
 install: modules_install install-headers install-lib install-man ## all but install-udev
 
@@ -147,6 +153,7 @@ help: ## this list
 	@echo '  TESTS            test programs to run ($(or $(TESTS),all))'
 	@echo '  JOBS             kernels to boot at a time ($(or $(JOBS),2))'
 	@echo '  SECONDS SEED     for torture: how long, and which run to repeat'
+	@echo '  MUTANTS          mutants to try ($(or $(MUTANTS),all))'
 	@echo '  PREFIX DESTDIR   where to install ($(PREFIX), under "$(DESTDIR)")'
 	@echo '  INSTALL_MOD_PATH likewise, the module alone'
 	@echo '  UREMAP_CACHE     downloaded kernels ($(or $(UREMAP_CACHE),~/.cache/uremap))'
@@ -154,6 +161,6 @@ help: ## this list
 
 export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
-	check-debug check-live lint bench torture install modules_install \
+	check-debug check-live lint bench torture mutants install modules_install \
 	install-headers install-lib install-man install-udev uninstall \
 	dkms-install dkms-uninstall dist help
