@@ -75,12 +75,14 @@ static void holes(unsigned int reps)
 		uint64_t t;
 		double cost;
 
-		profile_begin();
+		if (i)
+			profile_begin();
 		t = clock_now();
 		if (ioctl(fd, UREMAP_IOC_MOVE, &m) || m.holes != GIB)
 			die("MOVE: %s", strerror(errno));
 		cost = (clock_now() - t) * clock_unit();
-		profile_end();
+		if (i)
+			profile_end();
 		if (status_kib("VmPTE:") != before)
 			die("%lu KiB of page tables were made for nothing",
 			    status_kib("VmPTE:") - before);
@@ -161,7 +163,7 @@ static void vmas(unsigned int reps)
 static struct meeting {
 	atomic_uint ready;
 	atomic_bool go;
-	int done[2];		/* a pipe */
+	int done[2], over[2];	/* pipes: has moved; may go on */
 } *meeting;
 
 static struct pass mover_pass[2];
@@ -176,11 +178,24 @@ static void mover(unsigned int i)
 	mover_pass[i].op->run(&mover_pass[i]);
 }
 
+static void sleep_until(int pipe)
+{
+	char c;
+
+	if (read(pipe, &c, 1) != 1)
+		die("read: %s", strerror(errno));
+}
+
+static void wake(int pipe)
+{
+	if (write(pipe, "", 1) != 1)
+		die("write: %s", strerror(errno));
+}
+
 static void *mover_second(void *unused)
 {
 	mover(1);
-	if (write(meeting->done[1], "", 1) != 1)
-		die("write: %s", strerror(errno));
+	wake(meeting->done[1]);
 	return unused;
 }
 
@@ -199,6 +214,7 @@ static pid_t mover_start(bool process, pthread_t *thread)
 			op_use_device(uremap_open());
 			pass_begin(&mover_pass[1]);
 			mover_second(NULL);
+			sleep_until(meeting->over[0]);
 			pass_end(&mover_pass[1]);
 			_exit(0);
 		}
@@ -223,7 +239,6 @@ static double movers_once(bool process, unsigned long *ipis)
 	uint64_t t;
 	pid_t pid;
 	int status = 0;
-	char c;
 
 	pid = mover_start(process, &thread);
 	if (process)
@@ -233,16 +248,17 @@ static double movers_once(bool process, unsigned long *ipis)
 	t = clock_now();
 	atomic_store(&meeting->go, true);
 	mover(0);
-	if (read(meeting->done[0], &c, 1) != 1)
-		die("read: %s", strerror(errno));
+	sleep_until(meeting->done[0]);
 	cost = (clock_now() - t) * clock_unit();
 	*ipis = clock_ipis() - *ipis;
 	pass_end(&mover_pass[0]);
 	if (!process) {
 		pthread_join(thread, NULL);
 		pass_end(&mover_pass[1]);
-	} else if (waitpid(pid, &status, 0) != pid || status) {
-		die("the other mover failed");
+	} else {
+		wake(meeting->over[1]);
+		if (waitpid(pid, &status, 0) != pid || status)
+			die("the other mover failed");
 	}
 	return cost / (2 * mover_pass[0].pages);
 }
@@ -255,7 +271,8 @@ static void movers(unsigned int reps)
 	unsigned long n;
 
 	meeting = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (meeting == MAP_FAILED || pipe(meeting->done))
+	if (meeting == MAP_FAILED || pipe(meeting->done) ||
+	    pipe(meeting->over))
 		die("no memory or pipe: %s", strerror(errno));
 	mem_want(FOLIO_4K);
 	for (unsigned int i = 0; i < 12; i++) {

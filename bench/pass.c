@@ -14,6 +14,7 @@
 #include "bench.h"
 
 bool want_flushes;
+static const struct op *warm;
 
 void bench_die(const char *file, int line, const char *fmt, ...)
 {
@@ -118,7 +119,8 @@ void pass_end(struct pass *p)
 	mem_teardown(p);
 }
 
-static double once(struct pass *p, unsigned long *ipis)
+/* @counts: not to warm up caches and slabs only */
+static double once(struct pass *p, unsigned long *ipis, bool counts)
 {
 	uint64_t begin;
 	double cost;
@@ -126,11 +128,13 @@ static double once(struct pass *p, unsigned long *ipis)
 	pass_begin(p);
 	*ipis = clock_ipis();
 	clock_sync();
-	profile_begin();
+	if (counts)
+		profile_begin();
 	begin = clock_now();
 	p->op->run(p);
 	cost = (clock_now() - begin) * clock_unit();
-	profile_end();
+	if (counts)
+		profile_end();
 	*ipis = clock_ipis() - *ipis;
 	pass_end(p);
 	return cost / p->pages;
@@ -168,9 +172,11 @@ struct result pass_run(struct pass *p, unsigned int reps)
 	unsigned long n;
 
 	mem_want(p->folio);
-	once(p, &n);	/* warms up caches and slabs */
+	if (reps > 1 || p->op != warm)
+		once(p, &n, false);
+	warm = p->op;
 	for (unsigned int i = 0; i < reps; i++) {
-		cost[i] = once(p, &n);
+		cost[i] = once(p, &n, true);
 		ipis[i] = (double)n / p->pages;
 	}
 	r = result_of(cost, ipis, reps);
