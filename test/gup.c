@@ -3,8 +3,8 @@
 /*
  * Proves that a move never lets one process see, through a page reference it
  * took with vmsplice() before, what another writes afterwards: the scenarios of
- * the kernel's cow.c with a move in their middle (semantics B "FOLL_GET"; D
- * "CVE-2020-29374"; E "spins on EAGAIN").
+ * the kernel's cow.c with a move in their middle (B-get, B-folio-part; D
+ * "CVE-2020-29374"; E "move without end").
  */
 #include "util_peer.h"
 #include "util_state.h"
@@ -231,7 +231,7 @@ START_TEST(own_reference)
 	setup(&s, SMALL);
 	splice_one(&s);
 	pfn = page_pfn(s.src);
-	r = matrix_move("page in a pipe (vmsplice)", fd, dst, s.src, PAGE, 0);
+	r = matrix_move("in a pipe, by vmsplice", fd, dst, s.src, PAGE, 0);
 	expect_result(r, .done = PAGE);
 	ck_assert_uint_eq(page_pfn(dst), pfn);
 	page_fill(dst, ID, NEW);
@@ -287,7 +287,7 @@ START_TEST(reference_forbids_split)
 	expect_ok(pipe(s.pipe));
 	splice_one(&s);
 	splits = vmstat("thp_split_page") + vmstat("thp_split_pmd");
-	r = matrix_move("THP referenced by a pipe, a part", fd,
+	r = matrix_move("huge page in a pipe, a part of it", fd,
 			dst + c->to * PAGE, s.src + c->from * PAGE,
 			c->pages * PAGE, 0);
 	expect_result(r, REFUSED(EBUSY, SPLIT_FAILED), .stop = STOP_ANY);

@@ -2,8 +2,8 @@
 /*
  * Proves that pages merged by KSM are refused by their own reason, or copied
  * with UNSHARE, that pages KSM only looked at are healed, and that its zero
- * pages move with the books kept (semantics B "KSM page", "!PAE without any
- * fork" (b), "shared zero page"; E "ksm_zero leak").
+ * pages move with the books kept (B-ksm, B-nofork (b), B-zero; E "the books of
+ * KSM's zero pages").
  */
 #include "util_peer.h"
 #include "util_state.h"
@@ -85,7 +85,7 @@ START_TEST(merged_refused)
 
 	merge(a, b, N);
 	pagemap_read(a, N, before);
-	r = matrix_move("KSM page", fd, dst, a, N * PAGE, 0);
+	r = matrix_move("merged by KSM", fd, dst, a, N * PAGE, 0);
 	expect_result(r, REFUSED(EBUSY, KSM), .stop = ADDR(a));
 	pagemap_read(a, N, after);
 	ck_assert_mem_eq(before, after, sizeof(before));
@@ -104,7 +104,7 @@ START_TEST(merged_unshared)
 	struct move_result r;
 
 	merge(a, b, N);
-	r = matrix_move("KSM page, UNSHARE", fd, dst, a, N * PAGE,
+	r = matrix_move("merged by KSM, UNSHARE", fd, dst, a, N * PAGE,
 			UREMAP_MOVE_UNSHARE);
 	expect_result(r, .done = N * PAGE, .healed = N * PAGE);
 	ck_assert_uint_eq(count_merged(dst, b, N), 0);
@@ -281,7 +281,6 @@ static char *map_merged_zeroes(size_t pages)
 			n += !!(kpageflags(p + i * PAGE) & KPF_ZERO_PAGE);
 	}
 	ksm_stop();
-	file_write(KSM "use_zero_pages", zero_pages);
 	ck_assert_uint_eq(n, pages);
 	return p;
 }
@@ -294,7 +293,7 @@ START_TEST(zero_pages_move)
 	long before = zero_pages();
 	struct move_result r;
 
-	r = matrix_move("zero page placed by KSM", fd, dst, src, N * PAGE, 0);
+	r = matrix_move("zero page of KSM", fd, dst, src, N * PAGE, 0);
 	expect_result(r, .done = N * PAGE);
 	ck_assert_uint_eq(count_populated(src, N), 0);
 	for (size_t i = 0; i < N; i++) {

@@ -3,8 +3,8 @@
 /*
  * Proves that a page pinned for I/O stays exactly where it is, that what comes
  * before it moves and is reported, and that a failing move takes no huge page
- * apart (semantics B "FOLL_PIN", "PMD THP with a pinned subpage"; D rule 5;
- * E "rmap lost", "spins on EAGAIN").
+ * apart (B-pin, B-thp-pin, B-get; D rule 5; E "reverse mapping lost", "move
+ * without end").
  */
 #include "util_peer.h"
 #include "util_state.h"
@@ -46,7 +46,7 @@ START_TEST(one_pinned)
 	uring_open(&u);
 	uring_pin(&u, src + at * PAGE, PAGE);
 	pagemap_read(src, N, before);
-	r = matrix_move("4 KiB page pinned for I/O", fd, dst, src, N * PAGE, 0);
+	r = matrix_move("pinned for I/O", fd, dst, src, N * PAGE, 0);
 	expect_result(r, .done = at * PAGE, REFUSED(EBUSY, PINNED),
 		      .stop = ADDR(src) + at * PAGE);
 	pagemap_read(src, N, after);
@@ -171,7 +171,6 @@ static long thp_splits(void)
  * mapping.  Then, without the pin, it moves.
  */
 struct thp_case {
-	const char *what;
 	size_t from, pages;		/* of the source */
 	size_t to;			/* page of the destination it starts at */
 	bool table;			/* destination has a page table */
@@ -179,12 +178,12 @@ struct thp_case {
 };
 
 static const struct thp_case thp_cases[] = {
-	{ "THP with a pinned page, aligned", 0, 512, 0, false, true },
-	{ "THP with a pinned page, destination with a table", 0, 512, 0, true, false },
-	{ "THP with a pinned page, misaligned", 0, 512, 7, false, false },
-	{ "THP with a pinned page, one other page", 3, 1, 3, false, false },
-	{ "THP with a pinned page, the pinned page", 100, 1, 9, false, false },
-	{ "THP with a pinned page, a part", 64, 300, 64, true, false },
+	{ 0, 512, 0, false, true },	/* aligned */
+	{ 0, 512, 0, true, false },	/* destination with a table */
+	{ 0, 512, 7, false, false },	/* misaligned */
+	{ 3, 1, 3, false, false },	/* one other page */
+	{ 100, 1, 9, false, false },	/* the pinned page */
+	{ 64, 300, 64, true, false },	/* a part */
 };
 
 START_TEST(thp_subpage_pinned)
@@ -209,8 +208,8 @@ START_TEST(thp_subpage_pinned)
 	uring_pin(&u, src + 100 * PAGE, PAGE);
 	pagemap_read(src, 512, before);
 	splits = thp_splits();
-	r = matrix_move(c->what, fd, dst + c->to * PAGE, src + c->from * PAGE,
-			c->pages * PAGE, 0);
+	r = try_move(fd, dst + c->to * PAGE, src + c->from * PAGE,
+		     c->pages * PAGE, 0);
 	expect_result(r, REFUSED(EBUSY, PINNED), .stop = STOP_ANY);
 	ck_assert_int_eq(huge_kb(src), 2048);
 	ck_assert_int_eq(thp_splits(), splits);
@@ -277,7 +276,7 @@ START_TEST(direct_io)
 	ck_assert_int_eq(pwrite(disk, src, 4 * PAGE, 0), 4 * (int)PAGE);
 	range_fill(src, 4, ID, 1);
 	uring_read_start(&u, disk, src, 4 * PAGE, 0, false);
-	r = matrix_move("page being read into with O_DIRECT", fd, dst, src,
+	r = matrix_move("direct I/O under way", fd, dst, src,
 			4 * PAGE, 0);
 	if (pins)
 		expect_result(r, REFUSED(EBUSY, PINNED), .stop = ADDR(src));

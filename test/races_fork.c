@@ -2,7 +2,7 @@
 /*
  * Proves that a child always has the bytes its parent had at fork(), while
  * threads of the parent heal, move and write the same pages: no lock is let go
- * of between healing and moving (semantics C4, G1; C31).
+ * of between healing and moving (C4, G1; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -3,7 +3,7 @@
 /*
  * Proves that a process may die at any moment of its moves: it ends at once,
  * nothing hangs, nothing of its memory is left, also if its memory is reaped
- * while it still runs (semantics C17, C23, C24; C31).
+ * while it still runs (C17, C23, C24; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -3,7 +3,7 @@
 /*
  * Proves that a virtual machine whose memory is moved under it loses no store
  * and makes none to a page that has left: the secondary MMU is told in time
- * (semantics C21; C31).
+ * (C21; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -4,8 +4,7 @@
  * Proves that moves and everything else that unmaps pages for a moment (page
  * migration, compaction, collapsing and splitting of huge pages, KSM) do not
  * disturb each other, and that the kernel still finds each page afterwards
- * (semantics C12, C19, C20; B "migration entry pte", "migration entry pmd",
- * "pmd being split"; C31).
+ * (C12, C19, C20; B-migration, B-migration-huge, B-thp-race; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -3,7 +3,7 @@
 /*
  * Proves that a move never waits for the thread that makes it: a monitor of its
  * own userfaultfd may move holes, protected, shared and swapped pages of ranges
- * it watches, and nobody else answers (semantics C26, C29; G1; C31).
+ * it watches, and nobody else answers (C26, C29; G1; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -3,7 +3,7 @@
 /*
  * Proves that references to pages taken while a move runs are either seen by
  * it, and the page stays, or come after it: what a device or another system
- * call writes is what the address has afterwards (semantics C1 to C3; C31).
+ * call writes is what the address has afterwards (C1 to C3; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -3,7 +3,7 @@
 /*
  * Proves that reclaim may look for a page through the mapping it came from
  * after that mapping is gone: pages are moved away from mappings that are
- * unmapped at once, under memory pressure (semantics C13; C31).  Kernels before
+ * unmapped at once, under memory pressure (C13; C31).  Kernels before
  * 6.8 do not look again after they have found an anon_vma; what is freed too
  * early there shows as a dead kernel, surest with KASAN.
  */

@@ -3,7 +3,7 @@
 /*
  * Proves that pages survive being paged out, read back and moved by different
  * threads at once, with the swap devices' own races, and that the books are
- * even afterwards (semantics C8 to C11; C31; E CVE-2025-21984, CVE-2025-38242).
+ * even afterwards (C8 to C11; C31; E CVE-2025-21984, CVE-2025-38242).
  */
 #include "util_peer.h"
 #include "util_state.h"

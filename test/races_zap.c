@@ -4,7 +4,7 @@
  * Proves that once a page is at its destination nothing reaches it through its
  * source any more, not even if it is freed and used by somebody else at once,
  * and that tables which are emptied, freed and replaced under a move do no harm
- * (semantics C11, C15, C16, C18, C19; C31).
+ * (C11, C15, C16, C18, C19; C31).
  */
 #include "util_peer.h"
 #include "util_state.h"

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* qemu: -M zram -M loop -M ext4 -M null_blk */
 /*
- * Proves that swapped pages move, on zram and on a swap file, that none of
- * their content, books or sharing is lost, and that they can be swapped and
- * read again afterwards (semantics B rows "swap entry ...", "THP in swap
- * cache", "soft-dirty", "!PAE without any fork" (a); C8 to C11; E
- * CVE-2025-21984, CVE-2025-38242).
+ * Proves that swapped pages move, on zram and on a swap file, that none of their
+ * content, books or sharing is lost, and that they can be swapped and read again
+ * afterwards (B-swap, B-swapcache, B-swapshared, B-softdirty, B-nofork (a); C8
+ * to C11; E CVE-2025-21984, CVE-2025-38242).
  */
 #include "util_peer.h"
 #include "util_state.h"
@@ -16,7 +15,9 @@ enum { N = 200, ID = 40 };
 /* Devices that tests are repeated on */
 enum { DEVICES = 2 };
 
-static const char *const device[] = { "zram", "swap file" };
+static const char *const state[] = {
+	"swapped out", "swapped out to a file",
+};
 
 static char *map_swapped(size_t pages)
 {
@@ -49,13 +50,12 @@ static void check_kind(int fd, const char *dst, size_t pages, bool cached)
 START_TEST(swapped)
 {
 	int fd = dev_open_all();
-	char *src, *dst = map_anon(N), what[80];
+	char *src, *dst = map_anon(N);
 	struct move_result r;
 
 	swap_use(_i);
 	src = map_swapped(N);
-	snprintf(what, sizeof(what), "swapped page (%s)", device[_i]);
-	r = matrix_move(what, fd, dst, src, N * PAGE, 0);
+	r = matrix_move(state[_i], fd, dst, src, N * PAGE, 0);
 	expect_result(r, .done = N * PAGE);
 	ck_assert_uint_eq(count_populated(src, N), 0);
 	check_kind(fd, dst, N, _i == SWAP_FILE);
@@ -168,11 +168,12 @@ START_TEST(shared_entries)
 	src = map_swapped(N);
 	peer_start(&p, watch, src);
 	peer_hear(&p);
-	expect_no_move(fd, dst, src, N * PAGE, 0, EBUSY, NOT_EXCLUSIVE,
-		       ADDR(src));
+	r = matrix_move("swapped out, shared with a child", fd, dst, src,
+			N * PAGE, 0);
+	expect_result(r, REFUSED(EBUSY, NOT_EXCLUSIVE), .stop = ADDR(src));
 	ck_assert_uint_eq(count_populated(src, N), N);
 	ck_assert_uint_eq(count_populated(dst, N), 0);
-	r = matrix_move("swapped page shared with a child, UNSHARE", fd, dst,
+	r = matrix_move("swapped out, shared with a child, UNSHARE", fd, dst,
 			src, N * PAGE, UREMAP_MOVE_UNSHARE);
 	expect_result(r, .done = N * PAGE, .healed = N * PAGE);
 	range_check(dst, N, ID, 1);
@@ -309,7 +310,7 @@ START_TEST(huge_swapped)
 	swap_use(_i);
 	src = map_thp(1, ID, 1);
 	swap_out(src, 512);
-	r = matrix_move("swapped THP", fd, dst, src, PMD, 0);
+	r = matrix_move("huge page, swapped out", fd, dst, src, PMD, 0);
 	expect_result(r, .done = PMD);
 	range_check(dst, 512, ID, 1);
 	ck_assert_uint_eq(count_populated(src, 512), 0);
@@ -335,9 +336,9 @@ START_TEST(under_writeback)
 	expect_ok(madvise(src, FEW * PAGE, MADV_PAGEOUT));
 	ck_assert_uint_eq(count_swapped(src, FEW), FEW);
 	range_check(src, FEW, ID, 1);
-	expect_no_move(fd, dst, src, FEW * PAGE, 0, EBUSY, NOT_EXCLUSIVE,
-		       ADDR(src));
-	r = matrix_move("swapped in under writeback, UNSHARE", fd, dst, src,
+	r = matrix_move("read back under writeback", fd, dst, src, FEW * PAGE, 0);
+	expect_result(r, REFUSED(EBUSY, NOT_EXCLUSIVE), .stop = ADDR(src));
+	r = matrix_move("read back under writeback, UNSHARE", fd, dst, src,
 			FEW * PAGE, UREMAP_MOVE_UNSHARE);
 	expect_result(r, .done = FEW * PAGE, .healed = FEW * PAGE);
 	range_fill(dst, FEW, ID, 2);
