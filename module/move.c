@@ -318,11 +318,12 @@ static void uremap_move_turn(struct uremap_mv *mv)
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
-	if (uremap_uffd_get(mv))
+	if (uremap_uffd_get(mv)) {
 		uremap_abort(mv, -EBADF, UREMAP_REASON_UFFD_GONE);
-	else if (!mmap_read_trylock(mv->mm) && mmap_read_lock_killable(mv->mm))
+	} else if (!mmap_read_trylock(mv->mm) &&
+		   mmap_read_lock_killable(mv->mm)) {
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
-	else {
+	} else {
 		uremap_move_steps(mv);
 		mmap_read_unlock(mv->mm);
 	}

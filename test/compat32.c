@@ -22,7 +22,8 @@ static bool run_case(const struct uabi_case *c, int number)
 	ssize_t n;
 	pid_t pid;
 
-	if (pipe(fds) || (pid = fork()) < 0) {
+	pid = pipe(fds) ? -1 : fork();
+	if (pid < 0) {
 		printf("not ok %d - compat32: %s\n# %s\n", number, c->name,
 		       strerror(errno));
 		return false;

@@ -204,6 +204,9 @@ static size_t heal_looked_at(int fd, char *dst, char *merged, struct diverge *d)
 		if (count_merged(page, merged, 1))
 			continue;
 		r = try_move(fd, dst, page, PAGE, 0);
+		/* merged since we looked */
+		if (r.ret && r.reason == UREMAP_REASON_KSM)
+			continue;
 		if (r.ret) {
 			found++;
 			expect_result(r, REFUSED(EBUSY, NOT_EXCLUSIVE),

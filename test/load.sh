@@ -32,8 +32,7 @@ rmmod uremap
 tap $? "the good module unloads"
 
 dmesg -c >/dev/null
-out=$(insmod ./uremap-bad.ko 2>&1)
-[ $? != 0 ]
+! out=$(insmod ./uremap-bad.ko 2>&1)
 tap $? "the bad module does not load"
 case $out in
 *'No such file or directory'* | *'unknown symbol'*) tap 0 "it fails with ENOENT" ;;
