@@ -204,9 +204,11 @@ static size_t heal_looked_at(int fd, char *dst, char *merged, struct diverge *d)
 		if (count_merged(page, merged, 1))
 			continue;
 		r = try_move(fd, dst, page, PAGE, 0);
-		/* merged since we looked */
-		if (r.ret && r.reason == UREMAP_REASON_KSM)
+		/* merged among themselves while they were not as the others */
+		if (r.reason == UREMAP_REASON_KSM) {
+			ck_assert(kpageflags(page) & KPF_KSM);
 			continue;
+		}
 		if (r.ret) {
 			found++;
 			expect_result(r, REFUSED(EBUSY, NOT_EXCLUSIVE),
