@@ -140,6 +140,7 @@ struct extra {
 	void (*run)(unsigned int reps);
 };
 
+void storm(unsigned int reps);	/* storm.c */
 extern const struct extra extras[];
 extern const unsigned int nextras;
 

@@ -303,6 +303,7 @@ const struct extra extras[] = {
 	{ "ranges", ranges },
 	{ "vmas", vmas },
 	{ "movers", movers },
+	{ "storm", storm },
 };
 
 const unsigned int nextras = sizeof(extras) / sizeof(extras[0]);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A TCG plugin for QEMU 7.2: counts how often each instruction of the kernel
- * is executed between the two marks of bench.h, and which have a lock prefix.
+ * is executed between the two marks of bench.h, and which have a lock prefix;
+ * and what is executed at most while a CPU holds a spin lock.
  *
  * The plugin interface is small and QEMU ships no header package, so what is
  * used of it is declared here (docs/devel/tcg-plugins.rst of QEMU).
  *
- * Output, when QEMU ends: "SECTION ADDRESS COUNT LOCKED" for each instruction;
- * each pair of marks is a section.  User space is address 0.
+ * Arguments: out=FILE, and lock=ADDRESS, unlock=ADDRESS of _raw_spin_lock() and
+ * _raw_spin_unlock().  Output: "SECTION ADDRESS COUNT LOCKED" for each
+ * instruction; each pair of marks is a section.  User space is address 0.  Then
+ * "SECTION hold N": the longest holds, an interrupt may be in the first.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,6 +53,14 @@ struct insn {
 	struct insn *next;	/* of the bucket */
 };
 
+#define CPUS		2
+#define HOLDS		3
+
+static uint64_t total;		/* instructions of all CPUs */
+static uint64_t lock_addr, unlock_addr;
+static uint64_t held_since[CPUS], hold[HOLDS];
+static unsigned int depth[CPUS];
+
 static struct insn *bucket[BUCKETS];
 static struct insn user;
 static unsigned int section;
@@ -85,10 +96,38 @@ static void at_mark(unsigned int vcpu, void *data)
 	(void)vcpu;
 	if (data) {
 		section++;
+		memset(depth, 0, sizeof(depth));
+		memset(hold, 0, sizeof(hold));
 		each(begin_one);
 	} else {
 		each(end_one);
+		for (unsigned int i = 0; i < HOLDS; i++)
+			fprintf(out, "%u hold %lu\n", section, (unsigned long)hold[i]);
 		fflush(out);
+	}
+}
+
+static void at_lock(unsigned int vcpu, void *data)
+{
+	(void)data;
+	if (vcpu < CPUS && !depth[vcpu]++)
+		held_since[vcpu] = total;
+}
+
+static void at_unlock(unsigned int vcpu, void *data)
+{
+	uint64_t n, t;
+
+	(void)data;
+	if (vcpu >= CPUS || !depth[vcpu] || --depth[vcpu])
+		return;
+	n = total - held_since[vcpu];
+	for (unsigned int i = 0; i < HOLDS; i++) {
+		if (n > hold[i]) {
+			t = hold[i];
+			hold[i] = n;
+			n = t;
+		}
 	}
 }
 
@@ -141,6 +180,11 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 
 		i->locked = i != &user && is_locked(data, size);
 		qemu_plugin_register_vcpu_insn_exec_inline(qi, 0, &i->count, 1);
+		qemu_plugin_register_vcpu_insn_exec_inline(qi, 0, &total, 1);
+		if (lock_addr && i->addr == lock_addr)
+			qemu_plugin_register_vcpu_insn_exec_cb(qi, at_lock, 0, NULL);
+		if (unlock_addr && i->addr == unlock_addr)
+			qemu_plugin_register_vcpu_insn_exec_cb(qi, at_unlock, 0, NULL);
 		if (size != 7 || memcmp(data, mark, 3))
 			continue;
 		memcpy(&which, data + 3, 4);
@@ -153,13 +197,16 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv)
 {
 	(void)info;
-	if (argc < 1 || strncmp(argv[0], "out=", 4)) {
-		fprintf(stderr, "profile: out=FILE is missing\n");
-		return 1;
+	for (int i = 0; i < argc; i++) {
+		if (!strncmp(argv[i], "out=", 4))
+			out = fopen(argv[i] + 4, "w");
+		else if (!strncmp(argv[i], "lock=", 5))
+			lock_addr = strtoull(argv[i] + 5, NULL, 16);
+		else if (!strncmp(argv[i], "unlock=", 7))
+			unlock_addr = strtoull(argv[i] + 7, NULL, 16);
 	}
-	out = fopen(argv[0] + 4, "w");
 	if (!out) {
-		perror(argv[0] + 4);
+		fprintf(stderr, "profile: out=FILE is missing, or cannot be written\n");
 		return 1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
