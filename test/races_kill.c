@@ -140,8 +140,7 @@ END_TEST
 
 START_TEST(killed_and_reaped)
 {
-	skip_if(syscall(__NR_process_mrelease, -1, 0) && errno == ENOSYS,
-		"no process_mrelease before 5.15");
+	skip_if(!kernel_at_least(5, 15), "no process_mrelease before 5.15");
 	kill_many(true);
 }
 END_TEST
