@@ -112,6 +112,8 @@ START_TEST(by_kernel)
 	int fd;
 
 	skip_if(!has_native_move(), "this kernel has no UFFDIO_MOVE");
+	/* before it is registered: nobody would resolve the fault */
+	page_fill(dst + 3 * PAGE, 99, 0);
 	fd = uffd_open(UFFD_FEATURE_MOVE);
 	uffd_register(fd, dst, 4 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	ck_assert_int_eq(uremap_probe(&m, fd, 0), 0);
@@ -122,7 +124,6 @@ START_TEST(by_kernel)
 	ck_assert_uint_eq(req.moved, 2 * PAGE);
 	range_check(dst, 2, 7, 0);
 
-	page_fill(dst + 3 * PAGE, 99, 0);
 	req.dst += 2 * PAGE;
 	req.src += 2 * PAGE;
 	expect_errno(EAGAIN, uremap_move(&m, &req, &way));
