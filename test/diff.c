@@ -153,6 +153,8 @@ static void swapped_and_back(struct diff *d)
 static void lazyfree(struct diff *d)
 {
 	expect_ok(madvise(d->src, d->len, MADV_FREE));
+	/* marked in batches, which this makes take effect */
+	file_write("/proc/sys/vm/compact_memory", "1");
 }
 
 static void soft_dirty_cleared(struct diff *d)

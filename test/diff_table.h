@@ -47,10 +47,22 @@ INTENDED("keys_deny", BOTH, "result, move, source, destination",
 INTENDED("all_holes", BOTH, "page tables", "+*", "+0 KiB",
 	 "holes are passed over at the level where they are seen, and get no "
 	 "page tables")
-INTENDED("swapped_shared", BOTH, "result, move, source, destination",
+INTENDED("swapped_shared", K612, "result, move, source, destination",
 	 "EBUSY", "done",
 	 "what is swapped out is brought back before it is judged, and nobody "
 	 "shares it any more")
+INTENDED("swapped_shared", K72, "source", "0-15: an entry*", "0: a new page*",
+	 "likewise, but this kernel keeps it shared: it is refused, and is back")
+INTENDED("read_twice", BOTH, "accounting", "*referenced 64*",
+	 "*referenced 0,*",
+	 "what was not used since it was last looked at does not look used")
+INTENDED("swapped_and_back", BOTH, "accounting", "*dirty 0,*", "*dirty 64,*",
+	 "a clean page that the swap cache no longer has is kept from vanishing")
+INTENDED("huge_lazyfree", BOTH, "accounting", "*referenced 2048*",
+	 "*referenced 0,*",
+	 "what was not used since it was last looked at does not look used")
+INTENDED("lazyfree", BOTH, "accounting", "*lazily freed 64*",
+	 "*lazily freed 0*", "what was moved is kept: it cannot vanish any more")
 INTENDED("zero_soft_dirty", BOTH, "destination", "*zero page, zeros*",
 	 "*zero page, soft-dirty, zeros*",
 	 "who tracks changes sees zero pages come, too")

@@ -4,6 +4,7 @@
  * Tells the support matrix of the states that every program meets; the rarer
  * ones are told by the suites that are about them.
  */
+#include "util_peer.h"
 #include "util_state.h"
 
 #define HOLES		UREMAP_MOVE_ALLOW_SRC_HOLES
