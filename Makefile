@@ -88,6 +88,10 @@ mutants: ## breaks the module's rules one by one: does a test notice?
 	+$(MAKE) -s -C test/torture
 	test/mutants/run $(MUTANTS)
 
+fuzz: ## invented ioctls on the debug build of KERNEL, led by coverage
+	test/qemu/deps check-debug
+	+$(MAKE) -C test/fuzz run KERNEL=$(if $(filter file,$(origin KERNEL)),6.12,$(KERNEL))
+
 ##@ Installing
 install: modules_install install-headers install-lib install-man ## all but install-udev
 
@@ -152,7 +156,7 @@ help: ## this list
 	@echo '  KERNEL           kernel to boot for the demo ($(KERNEL))'
 	@echo '  TESTS            test programs to run ($(or $(TESTS),all))'
 	@echo '  JOBS             kernels to boot at a time ($(or $(JOBS),2))'
-	@echo '  SECONDS SEED     for torture: how long, and which run to repeat'
+	@echo '  SECONDS SEED     for torture, fuzz: how long, and which run to repeat'
 	@echo '  MUTANTS          mutants to try ($(or $(MUTANTS),all))'
 	@echo '  PREFIX DESTDIR   where to install ($(PREFIX), under "$(DESTDIR)")'
 	@echo '  INSTALL_MOD_PATH likewise, the module alone'
@@ -161,6 +165,6 @@ help: ## this list
 
 export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
-	check-debug check-live lint bench torture mutants install modules_install \
+	check-debug check-live lint bench torture mutants fuzz install modules_install \
 	install-headers install-lib install-man install-udev uninstall \
 	dkms-install dkms-uninstall dist help
