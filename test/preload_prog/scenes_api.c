@@ -116,13 +116,13 @@ static void try_register(int fd, const char *what, void *start, __u64 mode)
 static void registering(void)
 {
 	int fd = uffd_open(0);
-	char *huge;
+	char *shmem, *huge;
 
 	try_register(fd, "anon", map(1), UFFDIO_REGISTER_MODE_MISSING);
 	try_register(fd, "anon wp", map(1), UFFDIO_REGISTER_MODE_MISSING |
 		     UFFDIO_REGISTER_MODE_WP);
-	try_register(fd, "shmem", map_with(1, PROT_READ | PROT_WRITE,
-		     MAP_SHARED | MAP_ANONYMOUS), UFFDIO_REGISTER_MODE_MISSING);
+	shmem = map_with(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+	try_register(fd, "shmem", shmem, UFFDIO_REGISTER_MODE_MISSING);
 	try_register(fd, "nothing", (void *)PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	try_register(fd, "mode 0", map(1), 0);
 

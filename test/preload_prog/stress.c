@@ -98,7 +98,9 @@ static void round_of(bool copy)
 	size_t n;
 
 	by_copy = copy;
-	woken = woken_right = nanoseconds = 0;
+	woken = 0;
+	woken_right = 0;
+	nanoseconds = 0;
 	src = map(THREADS);
 	dst = map(THREADS);
 	fill(src, THREADS, 'A');
