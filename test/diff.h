@@ -354,7 +354,7 @@ static inline void diff_case_run(const struct diff_case *c)
 					  &run.report->begun);
 		skip_if(status == 0 && run.report->skipped,
 			"this kernel cannot set up: %s", c->name);
-		if (status == RUN_KILLED)
+		if (status == RUN_KILLED && run.report->begun)
 			snprintf(run.report->line[L_RET], 100, "never ends");
 		else if (!run.report->done)
 			ck_abort_msg("%s, %s: the case itself failed", c->name,

@@ -276,6 +276,23 @@ int get_pages(char *start, size_t pages, int *write_end)
 	return fds[0];
 }
 
+/* ---- memory errors ------------------------------------------------------ */
+
+static void survive(int sig)
+{
+}
+
+void break_page(char *page)
+{
+	struct sigaction act = { .sa_handler = survive }, old;
+	int err;
+
+	expect_ok(sigaction(SIGBUS, &act, &old));
+	err = madvise(page, PAGE, MADV_HWPOISON) ? errno : 0;
+	expect_ok(sigaction(SIGBUS, &old, NULL));
+	skip_if(err, "no memory errors: %s", strerror(err));
+}
+
 /* ---- bounded runs ------------------------------------------------------ */
 
 int run_bounded(int (*fn)(void *arg), void *arg, int secs)
@@ -309,7 +326,10 @@ int run_bounded_from(int (*fn)(void *arg), void *arg, int secs,
 		if (now.tv_sec - start.tv_sec > secs)
 			kill(pid, SIGKILL);
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : RUN_KILLED;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	return WTERMSIG(status) == SIGKILL ? RUN_KILLED :
+					     128 + WTERMSIG(status);
 }
 
 /* ---- the support matrix ------------------------------------------------ */

@@ -68,6 +68,9 @@ size_t try_swap_out(char *start, size_t pages);
 int pin_pages(char *start, size_t pages);
 int get_pages(char *start, size_t pages, int *write_end);
 
+/* A memory error, as the kernel handles a real one; some report it by SIGBUS. */
+void break_page(char *page);
+
 /* ---- write-protection (util_trap.c) ------------------------------------ */
 
 /* userfaultfd with write-protection, or nothing to test */
@@ -91,7 +94,7 @@ void check_wp_bits_at(const char *file, int line, const char *start,
 
 /*
  * Runs @fn in a child that is killed after @secs seconds.  Returns its exit
- * status, or RUN_KILLED.
+ * status, 128 + the signal that ended it, or RUN_KILLED.
  */
 #define RUN_KILLED	(-1)
 int run_bounded(int (*fn)(void *arg), void *arg, int secs);

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proves B-hwpoison: memory errors stay where they are and say so, on both
+ * sides and beside pages that are well.
+ */
+#include "util_state.h"
+
+#include <setjmp.h>
+#include <signal.h>
+
+static sigjmp_buf env;
+
+static void on_sigbus(int sig)
+{
+	siglongjmp(env, 1);
+}
+
+/* Reading it is a SIGBUS, and neither zeros nor what it held. */
+static bool deadly(const char *page)
+{
+	struct sigaction act = { .sa_handler = on_sigbus }, old;
+	bool died = true;
+
+	sigaction(SIGBUS, &act, &old);
+	if (!sigsetjmp(env, 1)) {
+		(void)*(const volatile char *)page;
+		died = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return died;
+}
+
+/* What is before it moves, it does not, holes allowed or not. */
+START_TEST(source)
+{
+	enum { N = 20 };
+	const __u64 mode = _i ? UREMAP_MOVE_ALLOW_SRC_HOLES |
+				UREMAP_MOVE_UNSHARE : 0;
+	int fd = dev_open_all();
+	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
+	struct move_result r;
+
+	break_page(src + 7 * PAGE);
+	expect_move_part(fd, dst, src, N * PAGE, mode, 7 * PAGE, EFAULT,
+			 HWPOISON, ADDR(src + 7 * PAGE));
+	r = matrix_move("memory error", fd, dst + 7 * PAGE, src + 7 * PAGE,
+			PAGE, mode);
+	expect_result(r, REFUSED(EFAULT, HWPOISON), .stop = ADDR(src + 7 * PAGE));
+	ck_assert(deadly(src + 7 * PAGE));
+	ck_assert(!page_populated(dst + 7 * PAGE));
+	expect_move(fd, dst + 8 * PAGE, src + 8 * PAGE, (N - 8) * PAGE, mode);
+	range_check(dst, 7, 1, 1);
+	range_check(dst + 8 * PAGE, N - 8, 9, 1);
+}
+END_TEST
+
+/* A destination that is broken is occupied. */
+START_TEST(destination)
+{
+	enum { N = 20 };
+	int fd = dev_open_all();
+	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
+
+	page_fill(dst + 7 * PAGE, 99, 1);
+	break_page(dst + 7 * PAGE);
+	expect_move_part(fd, dst, src, N * PAGE, 0, 7 * PAGE, EEXIST, DST_BUSY,
+			 ADDR(dst + 7 * PAGE));
+	ck_assert(deadly(dst + 7 * PAGE));
+	range_check(dst, 7, 1, 1);
+	range_check(src + 7 * PAGE, N - 7, 8, 1);
+}
+END_TEST
+
+/* One page of a huge one: the others are well, and move. */
+START_TEST(huge)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_anon_aligned(HPAGES, PMD, 0);
+	char *bad = src + 100 * PAGE;
+
+	break_page(bad);
+	expect_move_part(fd, dst, src, PMD, 0, 100 * PAGE, EFAULT, HWPOISON,
+			 ADDR(bad));
+	expect_move(fd, dst + 101 * PAGE, bad + PAGE, 411 * PAGE, 0);
+	range_check(dst, 100, 1, 1);
+	range_check(dst + 101 * PAGE, 411, 102, 1);
+	ck_assert(deadly(bad));
+	ck_assert_uint_eq(count_populated(dst + 100 * PAGE, 1), 0);
+}
+END_TEST
+
+static const struct utest tests[] = {
+	UTEST_LOOP(source, 2),
+	UTEST(destination),
+	UTEST(huge),
+};
+UTEST_MAIN("hwpoison", tests)
