@@ -180,9 +180,9 @@ END_TEST
  */
 static int opener_execs(void *arg)
 {
-	char *argv[] = { (char *)"lifecycle", NULL };
+	char *const argv[] = { (char *)"lifecycle", NULL };
 	char env[32];
-	char *envp[] = { env, NULL };
+	char *const envp[] = { env, NULL };
 	int fd = dev_open_all();
 
 	(void)arg;
@@ -378,8 +378,8 @@ END_TEST
 
 static int execs_during_moves(void *arg)
 {
-	char *argv[] = { (char *)"lifecycle", NULL };
-	char *envp[] = { (char *)"UREMAP_TEST_EXEC=none", NULL };
+	char *const argv[] = { (char *)"lifecycle", NULL };
+	char *const envp[] = { (char *)"UREMAP_TEST_EXEC=none", NULL };
 	int fd = dev_open_all();
 
 	(void)arg;

@@ -19,9 +19,7 @@ struct scene {
 	unsigned long pages;		/* moved */
 };
 
-/* Errors that a scene allows, by uremap_move.error; 0 ends. */
-typedef const int errors[6];
-
+/* Is this error in the list of those that a scene allows?  0 ends it. */
 static bool allowed(const int *list, int error)
 {
 	for (; *list; list++)
@@ -62,7 +60,7 @@ static void move_runs(struct scene *s, const int *list)
 static void *moves(void *arg)
 {
 	/* one at a time finds the other's pages already moved */
-	static errors list = { EEXIST, ENOENT, EAGAIN };
+	static const int list[] = { EEXIST, ENOENT, EAGAIN, 0 };
 
 	move_runs(arg, list);
 	return NULL;
@@ -137,9 +135,9 @@ END_TEST
 
 static void *moves_protected(void *arg)
 {
-	static errors list = { EEXIST, ENOENT, EAGAIN, EINVAL };
+	static const int list[] = { EEXIST, ENOENT, EAGAIN, EINVAL, 0 };
 	/* before 5.19 a page that lost its write bit may be a shared one */
-	static errors old_list = { EEXIST, ENOENT, EAGAIN, EINVAL, EBUSY };
+	static const int old_list[] = { EEXIST, ENOENT, EAGAIN, EINVAL, EBUSY, 0 };
 
 	move_runs(arg, kernel_has_pae() ? list : old_list);
 	return NULL;
@@ -331,7 +329,7 @@ END_TEST
  */
 static void *moves_shared(void *arg)
 {
-	static errors list = { EEXIST, ENOENT, EAGAIN, EBUSY };
+	static const int list[] = { EEXIST, ENOENT, EAGAIN, EBUSY, 0 };
 
 	move_runs(arg, list);
 	return NULL;
