@@ -75,8 +75,11 @@ lint: ## style and consistency of sources, texts and scripts
 	test/lint/run
 
 bench: ## measures moves side by side with what a kernel has itself
-	test/qemu/deps check
+	test/qemu/deps bench
 	+$(MAKE) -C bench run
+
+bench-host: ## the same in nanoseconds here, where the module is loaded already
+	+$(MAKE) -C bench host
 
 torture: ## random operations on all kinds of memory, checked by a model
 	test/qemu/deps check
@@ -165,6 +168,6 @@ help: ## this list
 
 export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
-	check-debug check-live lint bench torture mutants fuzz install modules_install \
+	check-debug check-live lint bench bench-host torture mutants fuzz install modules_install \
 	install-headers install-lib install-man install-udev uninstall \
 	dkms-install dkms-uninstall dist help
