@@ -26,8 +26,8 @@
  * with its checksum and its last version, every reference must lead to the
  * object it led to, and each page must have been placed exactly once.
  *
- * The same compaction then runs by UFFDIO_MOVE, if the kernel has it, and by
- * UFFDIO_COPY and MADV_DONTNEED.
+ * The compaction runs by MOVEV, which takes many runs in a call, and by MOVE; then
+ * by UFFDIO_MOVE, if the kernel has it, and by UFFDIO_COPY and MADV_DONTNEED.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -71,6 +71,7 @@ struct uffdio_move {
 #define MIN_SIZE	128	/* of an object, in bytes */
 #define MAX_SIZE	1024
 #define NOWHERE		UINT32_MAX
+#define VECTOR		64	/* runs in a call of MOVEV */
 #define PATIENCE	60	/* seconds without progress that mean a thread hangs */
 
 struct ref {
@@ -105,9 +106,10 @@ struct backend {
 	/* Places a run of pages.  Returns the bytes done from its start, or -errno. */
 	long (*place)(char *dst, char *src, size_t len);
 	bool moves;		/* does not copy */
+	bool vector;		/* takes many runs in a call */
 	bool off;		/* not wanted, or this kernel has not got it */
 	unsigned long moved, copied, faults, calls, ops;
-	uint64_t time, pause, stall;	/* ns */
+	uint64_t time, pause, stall, fault_time;	/* ns */
 };
 
 static struct gc {
@@ -341,7 +343,8 @@ static long place_copy(char *dst, char *src, size_t len)
 }
 
 static struct backend backends[] = {
-	{ .name = "uremap", .place = place_uremap, .moves = true },
+	{ .name = "MOVEV", .place = place_uremap, .moves = true, .vector = true },
+	{ .name = "MOVE", .place = place_uremap, .moves = true },
 	{ .name = "UFFDIO_MOVE", .place = place_native, .moves = true },
 	{ .name = "COPY+DONTNEED", .place = place_copy },
 	{ .name = NULL }
@@ -378,6 +381,51 @@ static void place_dense(uint32_t to, uint32_t n)
 	}
 }
 
+/* Runs that one call of MOVEV is to place. */
+struct vector {
+	struct uremap_segment seg[VECTOR];
+	uint32_t to[VECTOR];
+	unsigned int nr;
+};
+
+/* Where a run could not be placed in full, the rest goes the way of single runs. */
+static void place_vector(struct vector *v)
+{
+	struct uremap_movev mv = {
+		.segs = (uintptr_t)v->seg, .nr = v->nr, .seg_size = sizeof(v->seg[0]),
+		.flags = UREMAP_MOVEV_CONTINUE
+	};
+
+	if (!v->nr)
+		return;
+	gc.calls++;
+	if (ioctl(gc.dev, UREMAP_IOC_MOVEV, &mv) && mv.done < v->nr)
+		die("UREMAP_IOC_MOVEV: %m");
+	for (unsigned int i = 0; i < v->nr; i++) {
+		struct uremap_segment *seg = &v->seg[i];
+		uint32_t n = seg->move > 0 ? seg->move / page : 0;
+
+		if (n) {
+			wake((char *)seg->dst, n * page);
+			count_placed(v->to[i], n, true);
+		}
+		place_dense(v->to[i] + n, seg->len / page - n);
+	}
+	v->nr = 0;
+}
+
+static void vector_add(struct vector *v, uint32_t to, uint32_t n)
+{
+	v->to[v->nr] = to;
+	v->seg[v->nr++] = (struct uremap_segment){
+		.dst = (uintptr_t)(gc.to + to * page),
+		.src = (uintptr_t)(gc.from + gc.from_of[to] * page),
+		.len = n * page
+	};
+	if (v->nr == VECTOR)
+		place_vector(v);
+}
+
 /* Survivors of mixed pages: put them together in buf, let the kernel copy that. */
 static void place_survivors(uint32_t to, char *buf)
 {
@@ -402,8 +450,11 @@ static void place_survivors(uint32_t to, char *buf)
 		die("UFFDIO_COPY: page %u: %s", to, strerror(-done));
 }
 
-/* Place a page, and up to max - 1 after it if one call can.  Returns how many. */
-static uint32_t place(uint32_t to, uint32_t max, char *buf)
+/*
+ * Place a page, and up to max - 1 after it if one call can; or with a vector, leave
+ * it for that.  Returns how many.
+ */
+static uint32_t place(uint32_t to, uint32_t max, char *buf, struct vector *v)
 {
 	uint32_t from = gc.from_of[to], n = 1;
 
@@ -413,17 +464,24 @@ static uint32_t place(uint32_t to, uint32_t max, char *buf)
 	}
 	while (n < max && to + n < gc.nto && gc.from_of[to + n] == from + n && !gc.placed[to + n])
 		n++;
-	place_dense(to, n);
+	if (v)
+		vector_add(v, to, n);
+	else
+		place_dense(to, n);
 	return n;
 }
 
 static void *compactor(void *unused)
 {
+	struct vector *v = gc.be->vector ? xalloc(1, sizeof(*v)) : NULL;
 	char *buf = xalloc(1, page);
 
 	/* placed[] saves calls, no more.  The kernel decides. */
 	for (uint32_t to = 0; to < gc.nto; )
-		to += gc.placed[to] ? 1 : place(to, opt.chunk, buf);
+		to += gc.placed[to] ? 1 : place(to, opt.chunk, buf, v);
+	if (v)
+		place_vector(v);
+	free(v);
 	while (gc.moved + gc.copied < gc.nto)
 		sched_yield();		/* the monitor has yet to count its last page */
 	gc.be->time = now() - gc.be->time;
@@ -444,14 +502,17 @@ static void *monitor(void *unused)
 	};
 	char *buf = xalloc(1, page);
 	struct uffd_msg msg;
+	uint64_t t;
 
 	while (poll(fds, 2, -1) >= 0 && !fds[1].revents) {
 		while (read(gc.uffd, &msg, sizeof(msg)) == sizeof(msg)) {
 			uint32_t to = (msg.arg.pagefault.address - (uintptr_t)gc.to) / page;
 
-			place(to, 1, buf);
+			t = now();
+			place(to, 1, buf, NULL);
 			/* One wake-up too many does no harm, one too few hangs a thread. */
 			wake(gc.to + to * page, page);
+			gc.be->fault_time += now() - t;
 			gc.faults++;
 		}
 	}
@@ -884,6 +945,8 @@ static void print_table(void)
 	ROW("pages copied", "%16lu", b->copied);
 	ROW("calls for dense pages", "%16lu", b->calls);
 	ROW("faults resolved", "%16lu", b->faults);
+	ROW("a fault resolved in, us", "%16.2f",
+	    b->faults ? b->fault_time / 1e3 / b->faults : 0);
 	ROW("compaction, ms", "%16.1f", b->time / 1e6);
 	ROW("pause at the flip, ms", "%16.2f", b->pause / 1e6);
 	ROW("longest mutator stall, ms", "%16.2f", b->stall / 1e6);
@@ -926,6 +989,10 @@ static unsigned int parse_number(const char *s, unsigned int min)
 
 static void parse(int argc, char **argv)
 {
+	/* of the first three options */
+	static long (*const places[])(char *, char *, size_t) = {
+		place_uremap, place_native, place_copy
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -940,7 +1007,8 @@ static void parse(int argc, char **argv)
 		else if (c == 't')
 			opt.thp = true;
 		else if (c < 3)
-			backends[c].off = true;
+			for (struct backend *b = backends; b->name; b++)
+				b->off |= b->place == places[c];
 		else
 			exit(c == 'h' ? (help(), 0) : 2);
 	}
@@ -958,8 +1026,9 @@ int main(int argc, char **argv)
 	signal(SIGALRM, hung);
 	parse(argc, argv);
 	close(open_uffd(0, &features));
-	if (!(features & UFFD_FEATURE_MOVE))
-		backends[1].off = true;
+	for (struct backend *be = backends; be->name; be++)
+		if (be->place == place_native && !(features & UFFD_FEATURE_MOVE))
+			be->off = true;
 	if (!backends[0].off)
 		close(open_uremap());
 	for (struct backend *be = backends; be->name; be++)
