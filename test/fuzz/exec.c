@@ -171,6 +171,38 @@ static void do_movev(struct state *s, struct input *in)
 			     segs[i].error);
 }
 
+/* UFFDIO_MOVE, whose argument headers before 6.8 lack */
+static void do_uffd_move(struct state *s, struct input *in)
+{
+	struct {
+		uint64_t dst, src, len, mode;
+		int64_t move;
+	} m = { .move = 0x5a5a };
+	struct uremap_uffd_move req = { .uffd = s->uffd };
+	int fds[] = { -1, s->dev[0], 0, 99 };
+	int ret;
+
+	m.dst = draw_address(s, in);
+	m.src = draw_address(s, in);
+	m.len = draw_length(in);
+	m.mode = next(in) & 3;
+	if (next(in) > 230)
+		m.mode = draw_value(s, in);
+	if (next(in) > 230)
+		req.uffd = fds[next(in) % 4];
+	req.arg = (uintptr_t)place(in, &m, sizeof(m));
+	ret = ioctl(draw_dev(s, in), UREMAP_IOC_UFFD_MOVE,
+		    place(in, &req, sizeof(req)));
+	if (req.arg != (uintptr_t)&m || m.move == 0x5a5a)
+		return;
+	if (m.move > 0 && ((uint64_t)m.move > m.len || m.move % PAGE))
+		wrong("UFFD_MOVE: move %lld of %llu", (long long)m.move,
+		      (unsigned long long)m.len);
+	if (!ret != (m.move > 0 && (uint64_t)m.move == m.len))
+		wrong("UFFD_MOVE returned %d with move %lld of %llu", ret,
+		      (long long)m.move, (unsigned long long)m.len);
+}
+
 static void do_range(struct state *s, struct input *in)
 {
 	struct uremap_range r = {
@@ -270,12 +302,13 @@ static void do_race(struct state *s, struct input *in)
 static void act(struct state *s, struct input *in)
 {
 	static void (*const acts[])(struct state *s, struct input *in) = {
-		do_move, do_move, do_move, do_movev, do_movev, do_range,
-		do_attach, do_any, do_open, act_memory, act_memory, act_memory,
-		act_memory, act_system, act_system, act_system,
+		do_move, do_move, do_move, do_movev, do_movev, do_uffd_move,
+		do_uffd_move, do_range, do_attach, do_any, do_open, act_memory,
+		act_memory, act_memory, act_memory, act_system, act_system,
+		act_system,
 	};
 
-	acts[next(in) % 16](s, in);
+	acts[next(in) % (sizeof(acts) / sizeof(acts[0]))](s, in);
 }
 
 void run_input(const uint8_t *data, size_t len)

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fuzz [-t SECONDS] [-s SEED] [-1 HEX] [SEEDFILE...]
+ * fuzz [-t SECONDS] [-s SEED] [-1 HEX [-p PLACE]] [SEEDFILE...]
  *
  * Invents inputs, runs each in a process of its own, and keeps those that reach
  * code of the module which none has reached before (KCOV; the module has to be
  * built with KCOV_INSTRUMENT=y).  Prints each input as hex before it is run, so
  * that the last line is the one that took the machine down; "-1 HEX" runs that
- * again, with less and less of it as long as it still fails.  Kept inputs are
- * printed once more in lines "keep HEX".
+ * again, with less and less of it as long as it still fails, "-p PLACE" from that
+ * byte on.  What is tried is told in lines "try PLACE HEX": who goes down with the
+ * machine is known to fail, too, see run.  Kept inputs are printed once more in
+ * lines "keep HEX".
  *
  * Without KCOV nothing is kept; the inputs are then merely random.
  */
@@ -205,20 +207,27 @@ static void load(const char *path)
 		fclose(f);
 }
 
-/* Leaves out what is not needed for it to fail. */
-static int minimise(const char *hex)
+static int attempt(long place, const uint8_t *data, size_t len)
+{
+	printf("try %ld", place);
+	print_hex("", data, len);
+	return run(data, len);
+}
+
+/* Leaves out what is not needed for it to fail; first tries all if @place < 0. */
+static int minimise(const char *hex, long place)
 {
 	uint8_t data[MAX_INPUT], less[MAX_INPUT];
 	size_t len = parse_hex(hex, data), i;
-	int status = run(data, len);
 
-	print_hex(status ? "fails" : "passes", data, len);
-	if (!status)
+	if (place < 0 && !attempt(place, data, len)) {
+		print_hex("passes", data, len);
 		return 0;
-	for (i = 0; i < len;) {
+	}
+	for (i = place < 0 ? 0 : place; i < len;) {
 		memcpy(less, data, i);
 		memcpy(less + i, data + i + 1, len - i - 1);
-		if (run(less, len - 1))
+		if (attempt(i, less, len - 1))
 			memcpy(data, less, --len);
 		else
 			i++;
@@ -241,12 +250,14 @@ static void seeds_first(void)
 int main(int argc, char **argv)
 {
 	unsigned long n = 0, seconds = 60;
+	const char *single = NULL;
 	uint8_t data[MAX_INPUT];
 	time_t begin, told;
+	long place = -1;
 	int c;
 
 	rng = time(NULL);
-	while ((c = getopt(argc, argv, "t:s:1:")) != -1)
+	while ((c = getopt(argc, argv, "t:s:1:p:")) != -1)
 		switch (c) {
 		case 't':
 			seconds = strtoul(optarg, NULL, 0);
@@ -255,10 +266,16 @@ int main(int argc, char **argv)
 			rng = strtoull(optarg, NULL, 0);
 			break;
 		case '1':
-			return minimise(optarg);
+			single = optarg;
+			break;
+		case 'p':
+			place = strtol(optarg, NULL, 0);
+			break;
 		default:
 			return 2;
 		}
+	if (single)
+		return minimise(single, place);
 	rng |= 1;
 	kcov_open();
 	for (; optind < argc; optind++)
