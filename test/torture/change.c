@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define MAX_MLOCKED	8		/* blocks of a worker */
+#define MAX_MLOCKED	16		/* blocks of a worker */
 
 static int sys(struct thread *t, const char *what, int ret)
 {
@@ -17,6 +17,21 @@ static int sys(struct thread *t, const char *what, int ret)
 	return ret;
 }
 
+/* While it exists a page keeps its identity: see op_splice(). */
+void slot_write(struct thread *t, uint32_t slot, bool common)
+{
+	struct slot *s = &t->w->slots[slot];
+
+	if (s->state != EMPTY) {
+		s->seq += s->id >= COMMON;
+	} else {
+		s->id = common ? 1 + slot % 4 : new_id(t->w);
+		s->seq = 0;
+	}
+	s->state = FULL;
+	page_fill(slot_addr(t->w, slot), s->id, s->seq);
+}
+
 /* New contents; one page in eight has the same as others, for KSM. */
 void op_write(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
@@ -24,23 +39,15 @@ void op_write(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	bool common = one_in(t, 8), check = one_in(t, 2);
 	uint32_t i;
 
+	came_to_nothing(t);
 	model_lock(w, slot, slot, len);
 	for (i = slot; i < slot + len; i++) {
-		struct slot *s = &w->slots[i];
-
 		if (!slot_writable(w, i))
 			continue;
 		if (check)
 			slot_check(t, i);
-		/* While it exists a page keeps its identity: see op_splice(). */
-		if (s->state != EMPTY) {
-			s->seq += s->id >= COMMON;
-		} else {
-			s->id = common ? 1 + i % 4 : new_id(w);
-			s->seq = 0;
-		}
-		s->state = FULL;
-		page_fill(slot_addr(w, i), s->id, s->seq);
+		slot_write(t, i, common);
+		t->now->result = 0;
 	}
 	model_unlock(w, slot, slot, len);
 }
@@ -84,6 +91,7 @@ void discard(struct thread *t, uint32_t slot, uint32_t len)
 
 void op_discard(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
+	came_to_nothing(t);
 	model_lock(t->w, slot, slot, len);
 	discard(t, slot, len);
 	model_unlock(t->w, slot, slot, len);
@@ -94,6 +102,7 @@ void op_free(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	struct worker *w = t->w;
 	uint32_t i;
 
+	came_to_nothing(t);
 	model_lock(w, slot, slot, len);
 	if (may_discard(w, slot, len)) {
 		sys(t, "MADV_FREE",
@@ -134,6 +143,7 @@ void op_lock(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	struct worker *w = t->w;
 	struct block *b;
 
+	came_to_nothing(t);
 	to_blocks(&slot, &len);
 	model_lock(w, slot, slot, len);
 	b = block_of(w, slot);
@@ -144,7 +154,8 @@ void op_lock(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	} else if (b->prot != PROT_NONE &&
 		   __atomic_load_n(&w->mlocked, __ATOMIC_RELAXED) < MAX_MLOCKED) {
 		/* It may fail to fill the mapping, but has locked it then. */
-		t->now->result = mlock(slot_addr(w, slot), len * PAGE);
+		t->now->result = mlock(slot_addr(w, slot), len * PAGE) ?
+				 -errno : 0;
 		b->mlocked = true;
 		__atomic_fetch_add(&w->mlocked, 1, __ATOMIC_RELAXED);
 	}
@@ -180,6 +191,7 @@ void op_remap(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
 	struct worker *w = t->w;
 
+	came_to_nothing(t);
 	to_blocks(&slot, &len);
 	model_lock(w, slot, slot, len);
 	if (!any_pinned(w, slot, len)) {
@@ -203,6 +215,7 @@ void op_mremap(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	to_blocks(&dst, &len);
 	to_blocks(&src, &len);
 	t->now->mode = flags;
+	came_to_nothing(t);
 	if (src == dst)
 		return;
 	model_lock(w, dst, src, len);
@@ -214,6 +227,7 @@ void op_mremap(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	if (mremap(slot_addr(w, src), len * PAGE, len * PAGE, flags,
 		   slot_addr(w, dst)) == MAP_FAILED)
 		fail(t, "mremap: %s", strerror(errno));
+	t->now->result = 0;
 	for (i = 0; i < len; i++)
 		w->slots[dst + i] = w->slots[src + i];
 	to->prot = from->prot;
@@ -226,4 +240,42 @@ void op_mremap(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 		uffd_forget(w, src / BLOCK);
 out:
 	model_unlock(w, dst, src, len);
+}
+
+/* Blocks that are mapped alike, so that there can be a huge page, and all new. */
+static void level(struct thread *t, uint32_t slot, uint32_t len)
+{
+	struct worker *w = t->w;
+	uint32_t i;
+
+	sys(t, "mprotect", mprotect(slot_addr(w, slot), len * PAGE,
+				    PROT_READ | PROT_WRITE));
+	sys(t, "munlock", munlock(slot_addr(w, slot), len * PAGE));
+	for (i = slot; i < slot + len; i += BLOCK) {
+		struct block *b = block_of(w, i);
+
+		b->prot = PROT_READ | PROT_WRITE;
+		if (b->mlocked)
+			__atomic_fetch_sub(&w->mlocked, 1, __ATOMIC_RELAXED);
+		b->mlocked = false;
+		uffd_forget(w, i / BLOCK);
+	}
+	discard(t, slot, len);
+	madvise(slot_addr(w, slot), len * PAGE, MADV_HUGEPAGE);
+}
+
+void op_thp(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
+{
+	struct worker *w = t->w;
+	uint32_t i;
+
+	came_to_nothing(t);
+	slot -= slot % HPAGES;
+	model_lock(w, slot, slot, HPAGES);
+	if (!any_pinned(w, slot, HPAGES)) {
+		level(t, slot, HPAGES);
+		for (i = slot; i < slot + HPAGES; i++)
+			slot_write(t, i, false);
+	}
+	model_unlock(w, slot, slot, HPAGES);
 }

@@ -66,9 +66,10 @@ static void kill_worker(unsigned int i)
 	pid_t pid = shared->worker[i].pid;
 	int fd = syscall(434 /* pidfd_open */, pid, 0);
 
-	kill(pid, SIGKILL);
+	disturbed(DO_KILL, !kill(pid, SIGKILL));
 	if (fd >= 0) {
-		syscall(448 /* process_mrelease */, fd, 0);
+		disturbed(DO_MRELEASE,
+			  !syscall(448 /* process_mrelease */, fd, 0));
 		close(fd);
 	}
 }
@@ -104,6 +105,7 @@ static bool reap(bool restart)
 		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
 			died(i, status);
 		shared->worker[i].generation++;
+		COUNT(restarts, 1);
 		if (restart) {
 			start(i);
 			left++;
@@ -172,6 +174,19 @@ static void supervise(void)
 	report_end(now() - begin);
 }
 
+/* Those that are left after a failure; who is stuck in the kernel stays. */
+static void end_workers(void)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	unsigned int i, tries = 0;
+
+	for (i = 0; i < shared->opt.workers; i++)
+		if (shared->worker[i].pid)
+			kill(shared->worker[i].pid, SIGKILL);
+	while (reap(false) && tries++ < 100)
+		nanosleep(&pause, NULL);
+}
+
 static void parse(int argc, char **argv)
 {
 	struct options *o = &shared->opt;
@@ -232,14 +247,14 @@ int main(int argc, char **argv)
 	       shared->opt.workers, shared->opt.threads, shared->opt.mib);
 	if (shared->opt.system)
 		system_prepare();
+	report_begin();
 	for (i = 0; i < shared->opt.workers; i++)
 		start(i);
 	supervise();
-	if (!shared->failed)
-		return 0;
-	report_failure();
-	for (i = 0; i < shared->opt.workers; i++)
-		if (shared->worker[i].pid)
-			kill(shared->worker[i].pid, SIGKILL);
-	return 1;
+	if (shared->failed)
+		report_failure();
+	end_workers();
+	if (shared->opt.system)
+		system_restore();
+	return shared->failed;
 }

@@ -70,8 +70,8 @@ void op_ksm(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 /* To the other node, if there is one, and otherwise to the same. */
 void op_numa(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
-	void *pages[32];
 	int nodes[32], status[32];
+	void *pages[32];
 	uint32_t i;
 
 	if (len > 32)
@@ -79,9 +79,14 @@ void op_numa(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	for (i = 0; i < len; i++) {
 		pages[i] = slot_addr(t->w, slot + i);
 		nodes[i] = shared->opt.numa ? (int)below(t, 2) : 0;
+		status[i] = -1;
 	}
-	t->now->result = syscall(SYS_move_pages, 0, (unsigned long)len, pages,
-				 nodes, status, 2 /* MPOL_MF_MOVE */);
+	came_to_nothing(t);
+	syscall(SYS_move_pages, 0, (unsigned long)len, pages, nodes, status,
+		2 /* MPOL_MF_MOVE */);
+	for (i = 0; i < len; i++)
+		if (status[i] == nodes[i])
+			t->now->result = 0;
 }
 
 static void read_page(struct thread *t, void *arg)
@@ -97,8 +102,10 @@ void op_read(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
 	uint32_t i;
 
+	came_to_nothing(t);
 	for (i = slot; i < slot + len && i < slot + 64; i++)
-		try_touch(t, read_page, slot_addr(t->w, i));
+		if (try_touch(t, read_page, slot_addr(t->w, i)))
+			t->now->result = 0;
 }
 
 void op_gup(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)

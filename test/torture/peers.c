@@ -49,6 +49,7 @@ void op_pin(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	bool device = one_in(t, 2);
 	uint32_t i;
 
+	came_to_nothing(t);
 	if (!t->uring)
 		return;
 	if (t->pin_len) {
@@ -60,15 +61,20 @@ void op_pin(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 		set_pinned(w, t->pin_slot, t->pin_len, 0);
 		model_unlock(w, t->pin_slot, t->pin_slot, t->pin_len);
 		t->pin_len = 0;
+		t->now->result = 0;
 		return;
 	}
 	if (len > MAX_PINNED)
 		len = MAX_PINNED;
 	model_lock(w, slot, slot, len);
-	for (i = slot; i < slot + len; i++)
-		if (w->slots[i].state != FULL || w->slots[i].pinned ||
-		    w->slots[i].id < COMMON || !slot_writable(w, i))
+	for (i = slot; i < slot + len; i++) {
+		if (w->slots[i].pinned || !slot_writable(w, i))
 			goto out;
+		if (w->slots[i].state != FULL)
+			slot_write(t, i, false);
+		if (w->slots[i].id < COMMON)
+			goto out;
+	}
 	t->now->result = -uring_pin(t->uring, slot_addr(w, slot), len * PAGE);
 	if (!t->now->result) {
 		set_pinned(w, slot, len, 1);
@@ -108,10 +114,13 @@ void op_splice(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 		drain_pipe(t);
 		return;
 	}
+	came_to_nothing(t);
 	model_lock(w, slot, slot, 1);
 	if (s->state == FULL && s->id >= COMMON && slot_readable(w, slot) &&
-	    vmsplice(t->pipe[1], &iov, 1, 0) == PAGE)
+	    vmsplice(t->pipe[1], &iov, 1, 0) == PAGE) {
 		t->pipe_id = s->id;
+		t->now->result = 0;
+	}
 	model_unlock(w, slot, slot, 1);
 }
 

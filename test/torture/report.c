@@ -17,7 +17,7 @@ static const char * const op_names[OP_NR] = {
 	[OP_MREMAP] = "mremap", [OP_REGISTER] = "register", [OP_WP] = "wp",
 	[OP_PIN] = "pin", [OP_SPLICE] = "splice", [OP_FORK] = "fork",
 	[OP_PAGEOUT] = "pageout", [OP_COLD] = "cold",
-	[OP_COLLAPSE] = "collapse", [OP_HUGE] = "huge", [OP_KSM] = "ksm",
+	[OP_COLLAPSE] = "collapse", [OP_HUGE] = "huge", [OP_THP] = "thp", [OP_KSM] = "ksm",
 	[OP_NUMA] = "numa", [OP_READ] = "read", [OP_GUP] = "gup",
 	[OP_STORM] = "storm", [OP_RIGHTS] = "rights", [OP_MELEE] = "melee",
 };
@@ -171,6 +171,19 @@ static uint64_t total_ops(void)
 	return sum;
 }
 
+/* What the kernel has done because of it all */
+static const char * const kernel_did[] = {
+	"pgfault", "pswpin", "pswpout", "pgmigrate_success", "compact_isolated",
+	"thp_fault_alloc", "thp_collapse_alloc", "thp_split_page",
+	"thp_split_pmd", "thp_swpout", "numa_hint_faults",
+	"numa_pages_migrated", "cow_ksm", "pglazyfreed", "oom_kill",
+};
+
+#define KERNEL_DID	(sizeof(kernel_did) / sizeof(kernel_did[0]))
+
+static long before[KERNEL_DID];
+
+/* -1 where the kernel does not count it */
 static long vmstat(const char *key)
 {
 	char line[128];
@@ -186,23 +199,107 @@ static long vmstat(const char *key)
 	return value;
 }
 
+void report_begin(void)
+{
+	size_t i;
+
+	for (i = 0; i < KERNEL_DID; i++)
+		before[i] = vmstat(kernel_did[i]);
+}
+
+static void report_kernel(void)
+{
+	size_t i;
+
+	printf("kernel:");
+	for (i = 0; i < KERNEL_DID; i++)
+		if (before[i] >= 0)
+			printf(" %s %ld", kernel_did[i],
+			       vmstat(kernel_did[i]) - before[i]);
+	printf("\n");
+}
+
+static void report_refusals(void)
+{
+	const uint64_t *refused = shared->count.refused;
+	unsigned int i;
+
+	for (i = 1; i < MAX_REASONS; i++)
+		if (refused[i])
+			printf(" %s %llu", reason_name(i),
+			       (unsigned long long)refused[i]);
+	printf("\n");
+}
+
 void report_progress(unsigned int seconds)
 {
 	struct counters *c = &shared->count;
-	unsigned int i;
 
 	printf("%4us  %llu ops, %llu moves (%llu pages, %llu holes, %llu healed)",
 	       seconds, (unsigned long long)total_ops(),
 	       (unsigned long long)c->moves, (unsigned long long)c->pages,
 	       (unsigned long long)c->holes, (unsigned long long)c->healed);
-	printf(", %ld faults, %ld swapped in, refused:", vmstat("pgfault"),
-	       vmstat("pswpin"));
-	for (i = 1; i < MAX_REASONS; i++)
-		if (c->refused[i])
-			printf(" %s %llu", reason_name(i),
-			       (unsigned long long)c->refused[i]);
-	printf("\n");
+	printf(", %ld faults, %ld swapped in, refused:",
+	       vmstat(kernel_did[0]) - before[0],
+	       vmstat(kernel_did[1]) - before[1]);
+	report_refusals();
 	fflush(stdout);
+}
+
+/* Numbers in pairs: what had an effect, of how many */
+static void report_pair(const char *name, uint64_t effect, uint64_t all)
+{
+	printf(" %s %llu/%llu", name, (unsigned long long)effect,
+	       (unsigned long long)all);
+}
+
+static void report_disturbed(void)
+{
+	static const char * const names[DO_NR] = {
+		[DO_COMPACT] = "compact", [DO_KSM] = "ksm",
+		[DO_KSM_ZERO] = "ksm-zero-pages", [DO_HUGE] = "thp",
+		[DO_LIMIT] = "limit", [DO_DROP] = "drop-caches",
+		[DO_SWAPOFF] = "swapoff", [DO_IDLE] = "page-idle",
+		[DO_LRU_GEN] = "lru-gen", [DO_RECLAIM] = "reclaim",
+		[DO_KILL] = "kill", [DO_MRELEASE] = "mrelease",
+	};
+	struct counters *c = &shared->count;
+	unsigned int i;
+
+	printf("disturbed:");
+	for (i = 0; i < DO_NR; i++)
+		report_pair(names[i], c->disturbed[i],
+			    c->disturbed[i] + c->undisturbed[i]);
+	printf(" restarts %llu\n", (unsigned long long)c->restarts);
+}
+
+/* What the module has counted, if that can be read */
+static void report_module(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/uremap/stats", "r");
+	unsigned long long value;
+	char name[64];
+
+	if (!f)
+		return;
+	printf("module:");
+	while (fscanf(f, "%63s %llu", name, &value) == 2)
+		printf(" %s %llu", name, value);
+	printf("\n");
+	fclose(f);
+}
+
+/* Two runs with one seed do the same: compare these. */
+static void report_sequences(void)
+{
+	unsigned int i, k;
+
+	printf("the first %u operations:", SEQUENCE);
+	for (i = 0; i < shared->opt.workers; i++)
+		for (k = 0; k < shared->opt.threads; k++)
+			printf(" %016llx", (unsigned long long)
+			       shared->worker[i].sequence[k]);
+	printf("\n");
 }
 
 void report_end(unsigned int seconds)
@@ -212,11 +309,15 @@ void report_end(unsigned int seconds)
 
 	report_progress(seconds);
 	printf("operations:");
-	for (i = 0; i < OP_NR; i++)
-		printf(" %s %llu", op_names[i], (unsigned long long)c->ops[i]);
+	for (i = 0; i < OP_MELEE; i++)
+		report_pair(op_names[i], c->effect[i], c->ops[i]);
 	printf("\nmelees %llu with %llu moves; userfaults %llu\n",
 	       (unsigned long long)c->melees,
 	       (unsigned long long)c->melee_moves,
 	       (unsigned long long)c->faults);
+	report_disturbed();
+	report_kernel();
+	report_module();
+	report_sequences();
 	fflush(stdout);
 }

@@ -17,7 +17,25 @@
 #define SWAP	"/dev/zram0"
 #define MM	"/sys/kernel/mm/"
 
-static bool have_swap;
+static bool have_swap, own_swap;
+
+/* What is set here or changed later, and what it was before */
+static struct {
+	const char *path;
+	char was[64];
+} settings[] = {
+	{ MM "ksm/pages_to_scan" },
+	{ MM "ksm/sleep_millisecs" },
+	{ MM "ksm/use_zero_pages" },
+	{ MM "ksm/run" },
+	{ MM "transparent_hugepage/enabled" },
+	{ MM "transparent_hugepage/khugepaged/scan_sleep_millisecs" },
+	{ MM "transparent_hugepage/hugepages-64kB/enabled" },
+	{ MM "lru_gen/enabled" },
+	{ "/proc/sys/kernel/numa_balancing" },
+};
+
+#define SETTINGS	(sizeof(settings) / sizeof(settings[0]))
 
 bool write_text(const char *path, const char *text)
 {
@@ -39,6 +57,35 @@ long read_long(const char *path)
 	if (f)
 		fclose(f);
 	return value;
+}
+
+/* The value, or the one in brackets if those it could have are listed. */
+static void settings_save(void)
+{
+	char text[64], *value;
+	size_t i, n;
+
+	for (i = 0; i < SETTINGS; i++) {
+		FILE *f = fopen(settings[i].path, "r");
+
+		if (!f)
+			continue;
+		n = fread(text, 1, sizeof(text) - 1, f);
+		text[n] = '\0';
+		fclose(f);
+		value = strchr(text, '[') ? strchr(text, '[') + 1 : text;
+		value[strcspn(value, "]\n")] = '\0';
+		strcpy(settings[i].was, value);
+	}
+}
+
+static void settings_restore(void)
+{
+	size_t i;
+
+	for (i = 0; i < SETTINGS; i++)
+		if (settings[i].was[0])
+			write_text(settings[i].path, settings[i].was);
 }
 
 int dev_open_all(void)
@@ -70,16 +117,32 @@ static bool swap_make(uint32_t pages)
 	return ok;
 }
 
+static bool swap_is_on(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/swaps", "r");
+	bool found = false;
+
+	while (f && fgets(line, sizeof(line), f))
+		found |= !strncmp(line, SWAP " ", strlen(SWAP " "));
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static void swap_prepare(void)
 {
 	uint32_t mib = shared->opt.mib * 2;
 	char size[32];
 
+	have_swap = swap_is_on();
+	if (have_swap)
+		return;
 	if (access(SWAP, F_OK) && system("modprobe zram"))
 		return;
 	snprintf(size, sizeof(size), "%uM", mib);
 	write_text("/sys/block/zram0/disksize", size);
-	have_swap = swap_make(mib * 256) && !swapon(SWAP, 0);
+	have_swap = own_swap = swap_make(mib * 256) && !swapon(SWAP, 0);
 }
 
 /* The workers inherit it. */
@@ -99,6 +162,7 @@ void system_prepare(void)
 	bool limited;
 
 	write_text("/proc/self/oom_score_adj", "-1000");
+	settings_save();
 	swap_prepare();
 	limited = have_swap && cgroup_enter();
 	write_text(MM "ksm/run", "1");
@@ -116,13 +180,13 @@ void system_prepare(void)
 }
 
 /* The only walker of the reverse map that looks at what is not reclaimed. */
-static void idle_pages(void)
+static bool idle_pages(void)
 {
 	static uint64_t bits[512];
 	int fd = open(MM "page_idle/bitmap", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		return;
+		return false;
 	memset(bits, 0xff, sizeof(bits));
 	while (write(fd, bits, sizeof(bits)) == sizeof(bits))
 		;
@@ -130,60 +194,91 @@ static void idle_pages(void)
 	while (read(fd, bits, sizeof(bits)) == sizeof(bits))
 		;
 	close(fd);
+	return true;
 }
 
-static void toggle(const char *path, const char *one, const char *other,
-		   uint64_t random)
+void disturbed(enum disturbance what, bool ok)
 {
-	write_text(path, random & 256 ? one : other);
+	if (ok)
+		COUNT(disturbed[what], 1);
+	else
+		COUNT(undisturbed[what], 1);
+}
+
+static void toggle(enum disturbance what, const char *path, const char *one,
+		   const char *other, uint64_t random)
+{
+	disturbed(what, write_text(path, random & 256 ? one : other));
+}
+
+static void change_limit(uint64_t random)
+{
+	unsigned int mib = random % shared->opt.mib + shared->opt.mib / 4 + 24;
+	char limit[32];
+
+	snprintf(limit, sizeof(limit), "%uM", mib);
+	disturbed(DO_LIMIT, write_text(CGROUP "/memory.max", limit));
+}
+
+static void swap_off_and_on(void)
+{
+	disturbed(DO_SWAPOFF, have_swap && !swapoff(SWAP) && !swapon(SWAP, 0));
 }
 
 void system_disturb(uint64_t random)
 {
-	char limit[32];
-
 	switch (random % 10) {
 	case 0:
-		write_text("/proc/sys/vm/compact_memory", "1");
+		disturbed(DO_COMPACT,
+			  write_text("/proc/sys/vm/compact_memory", "1"));
 		break;
 	case 1:
-		toggle(MM "ksm/run", "1", "2", random);
+		toggle(DO_KSM, MM "ksm/run", "1", "2", random);
 		break;
 	case 2:
 		write_text(MM "ksm/run", "1");
-		toggle(MM "ksm/use_zero_pages", "1", "0", random);
+		toggle(DO_KSM_ZERO, MM "ksm/use_zero_pages", "1", "0", random);
 		break;
 	case 3:
-		toggle(MM "transparent_hugepage/enabled", "always", "madvise",
-		       random);
+		toggle(DO_HUGE, MM "transparent_hugepage/enabled", "always",
+		       "madvise", random);
 		break;
 	case 4:
-		snprintf(limit, sizeof(limit), "%uM", shared->opt.mib / 4 + 24 +
-			 (unsigned int)(random >> 16) % shared->opt.mib);
-		write_text(CGROUP "/memory.max", limit);
+		change_limit(random >> 16);
 		break;
 	case 5:
-		write_text("/proc/sys/vm/drop_caches", "1");
+		disturbed(DO_DROP, write_text("/proc/sys/vm/drop_caches", "1"));
 		break;
 	case 6:
-		if (have_swap && random & 256 && !swapoff(SWAP))
-			swapon(SWAP, 0);
+		if (random & 256)
+			swap_off_and_on();
 		break;
 	case 7:
-		idle_pages();
+		disturbed(DO_IDLE, idle_pages());
 		break;
 	case 8:
-		toggle(MM "lru_gen/enabled", "7", "0", random);
+		toggle(DO_LRU_GEN, MM "lru_gen/enabled", "7", "0", random);
 		break;
 	case 9:
-		write_text(CGROUP "/memory.reclaim", "16M");
+		disturbed(DO_RECLAIM,
+			  write_text(CGROUP "/memory.reclaim", "16M"));
 		break;
 	}
 }
 
-/* So that all that was changed is as it was, and everything can end. */
+/* So that everything can end */
 void system_settle(void)
 {
 	write_text(CGROUP "/memory.max", "max");
 	write_text(MM "ksm/run", "2");
+}
+
+/* Once all workers are gone: as it was, for whoever comes next. */
+void system_restore(void)
+{
+	settings_restore();
+	if (own_swap)
+		swapoff(SWAP);
+	write_text("/sys/fs/cgroup/cgroup.procs", "0");
+	rmdir(CGROUP);
 }

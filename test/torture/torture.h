@@ -32,12 +32,14 @@
 #define HPAGES		512U		/* pages in a huge page */
 #define BLOCK		64U		/* pages in a block of the model */
 #define AREAS		4U		/* mappings an arena starts as */
+#define HOT		HPAGES		/* at the start of each, used more often */
 #define WORDS		(PAGE / sizeof(uint64_t))
 #define ADDR(p)		((__u64)(uintptr_t)(p))
 
 #define MAX_WORKERS	8
 #define MAX_THREADS	8
 #define LOG_LEN		64
+#define SEQUENCE	300		/* operations whose sequence is told */
 
 #ifndef MADV_PAGEOUT
 #define MADV_COLD	20
@@ -58,7 +60,7 @@
 enum op {
 	OP_MOVE, OP_MOVEV, OP_WRITE, OP_CHECK, OP_DISCARD, OP_FREE, OP_PROTECT, OP_LOCK,
 	OP_REMAP, OP_MREMAP, OP_REGISTER, OP_WP, OP_PIN, OP_SPLICE, OP_FORK,
-	OP_PAGEOUT, OP_COLD, OP_COLLAPSE, OP_HUGE, OP_KSM, OP_NUMA, OP_READ,
+	OP_PAGEOUT, OP_COLD, OP_COLLAPSE, OP_HUGE, OP_THP, OP_KSM, OP_NUMA, OP_READ,
 	OP_GUP, OP_STORM, OP_RIGHTS, OP_MELEE, OP_NR
 };
 
@@ -78,8 +80,17 @@ struct thread_log {
 
 #define MAX_REASONS	128
 
+/* What is done to the system as a whole (system.c), and to workers (main.c) */
+enum disturbance {
+	DO_COMPACT, DO_KSM, DO_KSM_ZERO, DO_HUGE, DO_LIMIT, DO_DROP, DO_SWAPOFF,
+	DO_IDLE, DO_LRU_GEN, DO_RECLAIM, DO_KILL, DO_MRELEASE, DO_NR
+};
+
 struct counters {
 	uint64_t ops[OP_NR];
+	uint64_t effect[OP_NR];		/* of these were not refused or void */
+	uint64_t disturbed[DO_NR], undisturbed[DO_NR];
+	uint64_t restarts;
 	uint64_t moves, pages, holes, healed;
 	uint64_t refused[MAX_REASONS];
 	uint64_t faults;		/* answered by userfaultfd monitors */
@@ -105,6 +116,7 @@ struct shared {
 		pid_t pid;
 		unsigned int generation;
 		struct thread_log log[MAX_THREADS];
+		uint64_t sequence[MAX_THREADS];
 	} worker[MAX_WORKERS];
 };
 
@@ -214,6 +226,12 @@ static inline bool one_in(struct thread *t, uint32_t n)
 	return !below(t, n);
 }
 
+/* The operation came to nothing: what it needs was not there. */
+static inline void came_to_nothing(struct thread *t)
+{
+	t->now->result = -ECANCELED;
+}
+
 /* What a thread runs: the arguments have been drawn and logged. */
 typedef void op_fn(struct thread *t, uint32_t a, uint32_t b, uint32_t len);
 
@@ -221,7 +239,8 @@ typedef void op_fn(struct thread *t, uint32_t a, uint32_t b, uint32_t len);
 op_fn op_move, op_movev;
 /* change.c */
 op_fn op_write, op_check, op_discard, op_free, op_protect, op_lock, op_remap;
-op_fn op_mremap;
+op_fn op_mremap, op_thp;
+void slot_write(struct thread *t, uint32_t slot, bool common);
 void discard(struct thread *t, uint32_t slot, uint32_t len);
 /* uffd.c */
 op_fn op_register, op_wp;
@@ -254,12 +273,15 @@ void worker_run(unsigned int nr, unsigned int generation)
 /* system.c */
 void system_prepare(void);
 void system_disturb(uint64_t random);
+void disturbed(enum disturbance what, bool ok);
 void system_settle(void);
+void system_restore(void);
 bool write_text(const char *path, const char *text);
 long read_long(const char *path);
 int dev_open_all(void);
 
 /* report.c */
+void report_begin(void);
 void fail(struct thread *t, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 void describe_slot(const struct worker *w, uint32_t slot, char *buf, size_t len);

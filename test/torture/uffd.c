@@ -143,6 +143,7 @@ void op_register(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 
 	slot -= slot % BLOCK;
 	t->now->mode = mode;
+	came_to_nothing(t);
 	if (w->uffd < 0)
 		return;
 	model_lock(w, slot, slot, BLOCK);
@@ -156,6 +157,7 @@ void op_register(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 			fail(t, "UFFDIO_REGISTER: %s", strerror(errno));
 		block_of(w, slot)->uffd = mode;
 	}
+	t->now->result = 0;
 	model_unlock(w, slot, slot, BLOCK);
 }
 
@@ -172,12 +174,17 @@ void op_wp(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	if (!one_in(t, 3))
 		wp.mode = UFFDIO_WRITEPROTECT_MODE_WP;
 	t->now->mode = wp.mode;
+	came_to_nothing(t);
 	if (w->uffd < 0)
 		return;
 	model_lock(w, slot, slot, len);
-	/* EAGAIN while there is news of a changing layout */
-	if (block_of(w, slot)->uffd & UFFD_WP &&
-	    ioctl(w->uffd, UFFDIO_WRITEPROTECT, &wp) && errno != EAGAIN)
-		fail(t, "UFFDIO_WRITEPROTECT: %s", strerror(errno));
+	if (block_of(w, slot)->uffd & UFFD_WP) {
+		int err = ioctl(w->uffd, UFFDIO_WRITEPROTECT, &wp) ? errno : 0;
+
+		/* EAGAIN while there is news of a changing layout */
+		if (err && err != EAGAIN)
+			fail(t, "UFFDIO_WRITEPROTECT: %s", strerror(err));
+		t->now->result = -err;
+	}
 	model_unlock(w, slot, slot, len);
 }

@@ -44,6 +44,7 @@ static const struct {
 	[OP_COLD] = { op_cold, 2, 3 },
 	[OP_COLLAPSE] = { op_collapse, 4, 3 },
 	[OP_HUGE] = { op_huge, 4, 3 },
+	[OP_THP] = { op_thp, 3, 3 },
 	[OP_KSM] = { op_ksm, 3, 2 },
 	[OP_NUMA] = { op_numa, 4, 2 },
 	[OP_READ] = { op_read, 8, 2 },
@@ -88,6 +89,18 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	siglongjmp(t->jump, 1);
 }
 
+/* The beginning of what a thread does, in a number: the same for a seed. */
+static void note_sequence(struct thread *t)
+{
+	uint64_t *sum = &shared->worker[t->w->nr].sequence[t->nr];
+	const struct log_entry *e = t->now;
+
+	if (t->w->generation || t->ops >= SEQUENCE)
+		return;
+	*sum = mix(*sum ^ ((uint64_t)e->op << 32 | e->a));
+	*sum = mix(*sum ^ ((uint64_t)e->len << 32 | e->b));
+}
+
 static enum op draw_op(struct thread *t)
 {
 	uint32_t sum = 0, i, n;
@@ -109,11 +122,14 @@ static uint32_t draw_len(struct thread *t, uint8_t size)
 	return 1 + below(t, 48);
 }
 
-/* Operations stay inside an area, and huge ones are mostly aligned. */
+/*
+ * Operations stay inside an area, and huge ones are mostly aligned.  Some slots
+ * are meant more often than others, so that much happens to the same page.
+ */
 static uint32_t draw_slot(struct thread *t, uint32_t len)
 {
-	uint32_t n = t->w->area_pages;
-	uint32_t slot = below(t, AREAS) * n;
+	uint32_t slot = below(t, AREAS) * t->w->area_pages;
+	uint32_t n = one_in(t, 2) && len <= HOT ? HOT : t->w->area_pages;
 	uint32_t off = below(t, n - len + 1);
 	bool align = len >= HPAGES && !one_in(t, 4);
 
@@ -135,8 +151,10 @@ static void one_op(struct thread *t)
 		.nr = t->ops, .op = op, .a = a, .b = b, .len = len,
 	};
 	__atomic_fetch_add(&t->log->next, 1, __ATOMIC_RELEASE);
+	note_sequence(t);
 	ops[op].fn(t, a, b, len);
 	COUNT(ops[op], 1);
+	COUNT(effect[op], t->now->result >= 0);
 	t->ops++;
 }
 
