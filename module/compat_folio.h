@@ -25,6 +25,7 @@ struct folio {
 #define folio_unlock(folio)	unlock_page(&(folio)->page)
 #define folio_lock(folio)	lock_page(&(folio)->page)
 #define folio_lock_killable(folio) lock_page_killable(&(folio)->page)
+#define folio_test_lru(folio)	PageLRU(&(folio)->page)
 #define folio_test_large(folio)	PageHead(&(folio)->page)
 #define folio_test_anon(folio)	PageAnon(&(folio)->page)
 #define folio_test_ksm(folio)	PageKsm(&(folio)->page)

@@ -159,7 +159,7 @@ static struct folio *uremap_get_large_pmd(struct mm_struct *mm, pmd_t *pmd)
 int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd)
 {
 	struct folio *folio;
-	bool pinned;
+	bool pinned, isolated;
 	int err;
 
 	if (uremap_pmd_is_table(pmdp_get_lockless(pmd)))
@@ -176,6 +176,7 @@ int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd)
 	/* Other CPUs' LRU batches hold references as well; ours at least go. */
 	lru_add_drain();
 	pinned = folio_maybe_dma_pinned(folio);
+	isolated = !folio_test_lru(folio);
 	err = pinned ? -EBUSY : split_folio(folio);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -183,7 +184,8 @@ int uremap_split_src(struct uremap_mv *mv, pmd_t *pmd)
 		return UREMAP_RETRY;
 	if (pinned)
 		return uremap_stop_src(mv, -EBUSY, UREMAP_REASON_PINNED);
-	if (++mv->splits < UREMAP_MAX_SPLITS)
+	/* Off the LRU lists it is being migrated or reclaimed, which ends. */
+	if (isolated || ++mv->splits < UREMAP_MAX_SPLITS)
 		return uremap_pause(mv);
 	return uremap_stop_src(mv, -EBUSY, UREMAP_REASON_SPLIT_FAILED);
 }
