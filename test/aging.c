@@ -21,8 +21,11 @@ static void expect_survives(char *p, size_t pages, uint32_t id, uint32_t seq)
 START_TEST(lazyfree_vanishes)
 {
 	enum { N = 300 };
-	char *p = map_filled(N, 1, 1);
+	char *p;
 
+	/* what is in another CPU's batch is out of reach of MADV_PAGEOUT */
+	pin_cpu(0);
+	p = map_filled(N, 1, 1);
 	swap_need();
 	expect_ok(madvise(p, N * PAGE, MADV_FREE));
 	for (int i = 0; i < 20 && count_populated(p, N); i++)
@@ -140,9 +143,9 @@ START_TEST(soft_dirty)
 	if (_i)
 		swap_out(src, N);
 	soft_dirty_clear(src);
-	r = matrix_move(_i ? "swapped out, soft-dirty tracked" :
-			"soft-dirty tracked", fd, dst, src, N * PAGE,
-			UREMAP_MOVE_UNSHARE);
+	r = try_move(fd, dst, src, N * PAGE, UREMAP_MOVE_UNSHARE);
+	if (!_i)
+		matrix("soft-dirty tracked", r);
 	/* before 5.19 a read-only entry has to be healed */
 	expect_result(r, .done = N * PAGE,
 		      .healed = kernel_has_pae() ? 0 : r.healed);

@@ -2,12 +2,13 @@
 /*
  * States of pages that more than one suite needs; see util_state.h.
  */
+#include "util_peer.h"
 #include "util_state.h"
+#include "util_swap.h"
 
 #include <linux/io_uring.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -186,45 +187,6 @@ bool folio_none(const void *start, size_t pages)
 
 /* ---- swap -------------------------------------------------------------- */
 
-/* The header that mkswap(8) writes: version 1, last page, a signature. */
-static bool make_swap(const char *path, uint32_t pages)
-{
-	uint32_t page[PAGE / 4] = { [256] = 1, [257] = pages - 1 };
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	memcpy((char *)page + PAGE - 10, "SWAPSPACE2", 10);
-	ok = write(fd, page, PAGE) == PAGE;
-	close(fd);
-	return ok;
-}
-
-void swap_need(void)
-{
-	const uint32_t mib = 256;
-	char size[32];
-
-	if (swap_active())
-		return;
-	if (access("/sys/block/zram0", F_OK) && system("modprobe zram 2>/dev/null"))
-		test_skip("no swap, and no zram module");
-	snprintf(size, sizeof(size), "%uM", mib);
-	file_write("/sys/block/zram0/disksize", size);
-	if (!make_swap("/dev/zram0", mib * 256) || swapon("/dev/zram0", 0))
-		test_skip("swap on zram: %s", strerror(errno));
-}
-
-static size_t count_swapped(const char *start, size_t pages)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < pages; i++)
-		n += !!(pagemap(start + i * PAGE) & PM_SWAP);
-	return n;
-}
-
 size_t try_swap_out(char *start, size_t pages)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
@@ -232,8 +194,11 @@ size_t try_swap_out(char *start, size_t pages)
 	int tries;
 
 	for (tries = 0; tries < 20 && n < pages; tries++) {
-		if (tries)
+		if (tries) {
 			nanosleep(&pause, NULL);
+			/* other CPUs' batches have some, out of its reach */
+			lru_settle_all();
+		}
 		expect_ok(madvise(start, pages * PAGE, MADV_PAGEOUT));
 		n = count_swapped(start, pages);
 	}
@@ -334,18 +299,20 @@ int run_bounded_from(int (*fn)(void *arg), void *arg, int secs,
 
 /* ---- the support matrix ------------------------------------------------ */
 
-void matrix(const char *state, struct move_result r)
+void matrix_says(const char *state, const char *outcome)
 {
-	if (!r.ret && r.holes && !r.moved)
-		test_note("matrix: %s: passed over", state);
-	else if (!r.ret)
-		test_note("matrix: %s: %s", state, r.healed ? "healed" : "moved");
-	else
-		test_note("matrix: %s: refused (%s)", state,
-			  reason_name(r.reason));
+	test_note("matrix: %s: %s", state, outcome);
 }
 
-void matrix_absent(const char *state)
+void matrix(const char *state, struct move_result r)
 {
-	test_note("matrix: %s: -", state);
+	char why[64];
+
+	snprintf(why, sizeof(why), "refused (%s)", reason_name(r.reason));
+	if (r.ret)
+		matrix_says(state, why);
+	else if (r.holes && !r.moved)
+		matrix_says(state, "passed over");
+	else
+		matrix_says(state, r.healed ? "healed" : "moved");
 }

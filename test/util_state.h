@@ -51,7 +51,10 @@ void khugepaged_rest(void);
 
 /* ---- swap -------------------------------------------------------------- */
 
-/* Makes sure there is swap, on zram; skips without the module ("-M zram"). */
+/*
+ * Makes sure there is swap, and in a guest that it is on zram ("-M zram") unless
+ * the test has asked for another kind (util_swap.h).
+ */
 void swap_need(void);
 /* Pages out until each page of the range is a swap entry. */
 void swap_out(char *start, size_t pages);
@@ -110,8 +113,10 @@ int run_bounded_from(int (*fn)(void *arg), void *arg, int secs,
  * the rows of the table are.
  */
 void matrix(const char *state, struct move_result r);
+/* ... in other words than moved, healed, passed over, refused */
+void matrix_says(const char *state, const char *outcome);
 /* ... of a state that this kernel does not have */
-void matrix_absent(const char *state);
+#define matrix_absent(state)	matrix_says(state, "-")
 
 /* Moves, tells the matrix, returns the result. */
 #define matrix_move(state, fd, dst, src, len, mode) ({			\

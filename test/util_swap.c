@@ -3,6 +3,7 @@
  * Swap on different devices, and a block device that takes its time; see
  * util_swap.h.
  */
+#include "util_state.h"
 #include "util_swap.h"
 
 #include <sys/mount.h>
@@ -127,12 +128,20 @@ static bool swap_only(const char *path)
 	return on;
 }
 
+static bool in_guest(void)
+{
+	return !access("/t/uremap.ko", F_OK);
+}
+
+/* Whether this test has asked for swap of some kind */
+static bool chosen;
+
 void swap_use(enum swap_kind kind)
 {
 	const char *path;
 
-	skip_if(access("/t/uremap.ko", F_OK),
-		"swap is changed only in a guest of our own");
+	skip_if(!in_guest(), "swap is changed only in a guest of our own");
+	chosen = true;
 	if (kind == SWAP_ZRAM)
 		path = prepare_zram();
 	else if (kind == SWAP_FILE)
@@ -141,4 +150,12 @@ void swap_use(enum swap_kind kind)
 		path = prepare_slow();
 	if (!swap_only(path))
 		expect_ok(swapon(path, 0));
+}
+
+/* What a test before this one left may be slow, or keep pages in its cache. */
+void swap_need(void)
+{
+	if (!chosen && in_guest())
+		swap_use(SWAP_ZRAM);
+	skip_if(!swap_active(), "no swap");
 }
