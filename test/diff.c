@@ -315,4 +315,4 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST_LOOP(page, ARRAY_SIZE(cases)),
 };
-UTEST_MAIN("diff", tests)
+DIFF_MAIN("diff", tests)

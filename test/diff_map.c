@@ -231,4 +231,4 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST_LOOP(mapping, ARRAY_SIZE(cases)),
 };
-UTEST_MAIN("diff_map", tests)
+DIFF_MAIN("diff_map", tests)

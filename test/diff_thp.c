@@ -239,4 +239,4 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST_LOOP(huge, ARRAY_SIZE(cases)),
 };
-UTEST_MAIN("diff_thp", tests)
+DIFF_MAIN("diff_thp", tests)

@@ -19,8 +19,6 @@ START_TEST(whole)
 	struct move_result r;
 	char *src, *dst;
 
-	if (!mthp_available(kbs[_i]))
-		matrix_absent("large folio, all of it");
 	for (size_t i = 0; i < ARRAY_SIZE(offs); i++) {
 		src = map_folios(kbs[_i], n, 1, 1);
 		dst = map_anon_aligned(n, PMD, offs[i]);
@@ -79,8 +77,6 @@ START_TEST(one_page)
 	struct move_result r;
 	char *src, *dst, *p;
 
-	if (!mthp_available(kbs[_i]))
-		matrix_absent("large folio, a part of it");
 	src = map_folios(kbs[_i], 4 * n, 1, 1);
 	dst = map_anon(4);
 	frames_read(src, 4 * n, frames);
@@ -206,4 +202,14 @@ static const struct utest tests[] = {
 	UTEST_LOOP(held, ARRAY_SIZE(kbs)),
 	UTEST_LOOP_SLOW(aftermath, ARRAY_SIZE(kbs), 300),
 };
-UTEST_MAIN("large", tests)
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kbs); i++)
+		if (mthp_available(kbs[i]))
+			return utest_main("large", tests, ARRAY_SIZE(tests),
+					  argc, argv);
+	matrix_absent("large folio, all of it");
+	matrix_absent("large folio, a part of it");
+	return utest_skip_all("no large folios but huge pages");
+}

@@ -32,7 +32,6 @@ struct obstacle {
 	__u32 reason;
 	bool at_dst;			/* stop is the destination's address */
 	bool empty;			/* the source page is not there to check */
-	__u64 feature;			/* with it the page moves */
 };
 
 static void hole(struct site *site)
@@ -132,12 +131,6 @@ static void dst_locked(struct site *site)
 		strerror(errno));
 }
 
-static void zero_page(struct site *site)
-{
-	hole(site);
-	page_check_zero(site->s);
-}
-
 static int child_waits(void *arg)
 {
 	(void)arg;
@@ -165,7 +158,7 @@ static void once_shared_by_fork(struct site *site)
 	pid_t pid;
 	int i;
 
-	skip_if(!kernel_has_pae(), "unshared is what nobody else refers to");
+	skip_if(!kernel_has_pae(), "before 5.19 that moves");
 	pid = child_start(child_waits, NULL);
 	for (i = 0; i < N; i++)
 		if (i != site->at)
@@ -183,16 +176,6 @@ static void pinned(struct site *site)
 	skip_if(ring < 0, "io_uring: %s", strerror(errno));
 	expect_ok(syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS,
 			  &iov, 1));
-}
-
-static void swapped_out(struct site *site)
-{
-	int i;
-
-	skip_if(!swap_active(), "no swap");
-	for (i = 0; i < 100 && !(pagemap(site->s) & PM_SWAP); i++)
-		madvise(site->s, PAGE, MADV_PAGEOUT);
-	skip_if(!(pagemap(site->s) & PM_SWAP), "the page cannot be swapped out");
 }
 
 static void merged_by_ksm(struct site *site)
@@ -244,23 +227,14 @@ static void dst_poison(struct site *site)
 	poison_uffd(site->d);
 }
 
-static void wp_marker(char *page)
-{
-	int uffd = uffd_open(UFFD_FEATURE_WP_UNPOPULATED);
-
-	uffd_register(uffd, page, PAGE, UFFDIO_REGISTER_MODE_WP);
-	uffd_wp(uffd, page, PAGE, true);
-}
-
 static void src_wp_marker(struct site *site)
 {
-	hole(site);
-	wp_marker(site->s);
-}
+	int uffd = uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			     UFFD_FEATURE_WP_UNPOPULATED);
 
-static void dst_wp_marker(struct site *site)
-{
-	wp_marker(site->d);
+	hole(site);
+	uffd_register(uffd, site->s, PAGE, UFFDIO_REGISTER_MODE_WP);
+	uffd_wp(uffd, site->s, PAGE, true);
 }
 
 static void on_sigbus(int sig)
@@ -302,21 +276,15 @@ static const struct obstacle obstacles[] = {
 	SRC(both_readonly, EINVAL, VMA_READONLY),
 	DST(src_locked, EINVAL, VMA_LOCKED),
 	DST(dst_locked, EINVAL, VMA_LOCKED),
-	SRC(zero_page, EBUSY, ZEROPAGE, .empty = true,
-	    .feature = UREMAP_FEATURE_ZEROPAGE),
 	SRC(shared_by_fork, EBUSY, NOT_EXCLUSIVE),
 	SRC(once_shared_by_fork, EBUSY, NOT_EXCLUSIVE),
 	SRC(pinned, EBUSY, PINNED),
-	SRC(swapped_out, EBUSY, SWAP, .feature = UREMAP_FEATURE_SWAP),
 	SRC(merged_by_ksm, EBUSY, KSM),
 	SRC(src_guard, EFAULT, SRC_GUARD, .empty = true),
 	DST(dst_guard, EEXIST, DST_GUARD),
 	SRC(src_poison, EFAULT, SRC_POISON, .empty = true),
 	DST(dst_poison, EEXIST, DST_POISON),
-	SRC(src_wp_marker, EFAULT, SRC_WP_MARKER, .empty = true,
-	    .feature = UREMAP_FEATURE_UFFD_WP),
-	DST(dst_wp_marker, EEXIST, DST_WP_MARKER,
-	    .feature = UREMAP_FEATURE_UFFD_WP),
+	SRC(src_wp_marker, ENOENT, SRC_WP_MARKER, .empty = true),
 	SRC(hwpoison, EFAULT, HWPOISON, .empty = true),
 };
 
@@ -330,8 +298,6 @@ static void stop_at(const struct obstacle *o, int at)
 	struct move_expect want = { .error = o->error, .reason = o->reason };
 	int rest = N - at - 1;
 
-	skip_if(o->feature && dev_feature(site.fd, o->feature),
-		"this module moves it");
 	site.src = map_anon_aligned(N, PMD, 0);
 	site.dst = map_anon_aligned(N, PMD, rnd() & 1 ? 0 : rnd_below(512));
 	range_fill(site.src, N, 1, 1);

@@ -87,6 +87,9 @@ int main(int argc, char **argv)						\
 int utest_main(const char *suite, const struct utest *tests, size_t n,
 	       int argc, char **argv);
 
+/* For a main() with nothing to run here: one word is enough. */
+int utest_skip_all(const char *why);
+
 /* Ends the test as TAP "ok # SKIP reason".  Only in the test's own process. */
 void test_skip(const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));

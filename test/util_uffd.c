@@ -47,14 +47,35 @@ bool has_native_move(void)
 	return uffd_features() & UFFD_FEATURE_MOVE;
 }
 
+/* The first of @features as people know it; the value of any other. */
+static const char *feature_name(__u64 features)
+{
+	static const struct { __u64 bit; const char *name; } names[] = {
+		{ UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection" },
+		{ UFFD_FEATURE_WP_UNPOPULATED, "write-protection of holes" },
+		{ UFFD_FEATURE_WP_ASYNC, "WP_ASYNC" },
+		{ UFFD_FEATURE_POISON, "UFFDIO_POISON" },
+		{ UFFD_FEATURE_MOVE, "UFFDIO_MOVE" },
+	};
+	static char value[20];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (features & names[i].bit)
+			return names[i].name;
+	snprintf(value, sizeof(value), "feature %#llx",
+		 (unsigned long long)features);
+	return value;
+}
+
 int uffd_open(__u64 features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	int fd;
 
 	skip_if((uffd_features() & features) != features,
-		"userfaultfd lacks features %#llx",
-		(unsigned long long)(features & ~uffd_features()));
+		"userfaultfd has no %s",
+		feature_name(features & ~uffd_features()));
 	fd = uffd_new();
 	skip_if(fd < 0, "userfaultfd: %s", strerror(errno));
 	expect_ok(ioctl(fd, UFFDIO_API, &api));
