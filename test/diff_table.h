@@ -56,7 +56,7 @@ INTENDED("swapped_shared", K72, "source", "0-15: an entry*", "0: a new page*",
 INTENDED("read_twice", BOTH, "accounting", "*referenced 64*",
 	 "*referenced 0,*",
 	 "what was not used since it was last looked at does not look used")
-INTENDED("swapped_and_back", BOTH, "accounting", "*dirty 0,*", "*dirty 64,*",
+INTENDED("swapped_and_back", K612, "accounting", "*dirty 0,*", "*dirty 64,*",
 	 "a clean page that the swap cache no longer has is kept from vanishing")
 INTENDED("huge_lazyfree", BOTH, "accounting", "*referenced 2048*",
 	 "*referenced 0,*",
