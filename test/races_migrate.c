@@ -77,6 +77,8 @@ static void race_init(struct race *w, size_t pages, size_t run, size_t align)
 	w->run = run;
 	w->align = align;
 	w->rounds = 150;
+	/* before 5.19 it makes entries under migration read-only (D rule 2) */
+	file_write("/proc/sys/kernel/numa_balancing", "0");
 }
 
 /* Every page can still be found from its frame: reclaim and migration work. */
