@@ -25,36 +25,32 @@ static int watch(struct peer *p, void *src)
 }
 
 /* Without UNSHARE: refused at its first page, and nothing is different then. */
-static struct move_result refused_untouched(int fd, char *dst, char *src)
+static void refused_untouched(int fd, char *dst, char *src)
 {
 	uint64_t before[N], after[N];
-	struct move_result r;
 
 	pagemap_read(src, N, before);
-	r = try_move(fd, dst, src, N * PAGE, 0);
-	expect_result(r, REFUSED(EBUSY, NOT_EXCLUSIVE), .stop = ADDR(src));
+	expect_no_move(fd, dst, src, N * PAGE, 0, EBUSY, NOT_EXCLUSIVE,
+		       ADDR(src));
 	pagemap_read(src, N, after);
 	ck_assert_mem_eq(before, after, sizeof(before));
 	ck_assert_uint_eq(count_populated(dst, N), 0);
-	return r;
 }
 
 /* With UNSHARE: all of it moves and was healed; @copies tells how many pages. */
-static struct move_result heals(int fd, char *dst, char *src, size_t copies)
+static void heals(int fd, char *dst, char *src, size_t copies)
 {
 	size_t i, copied = 0;
-	struct move_result r;
 
 	frames_read(src, N, old_pfn);
-	r = try_move(fd, dst, src, N * PAGE, UREMAP_MOVE_UNSHARE);
-	expect_result(r, .done = N * PAGE, .healed = N * PAGE);
+	expect_move_as(fd, dst, src, N * PAGE, UREMAP_MOVE_UNSHARE,
+		       .done = N * PAGE, .healed = N * PAGE);
 	ck_assert_uint_eq(count_populated(src, N), 0);
 	frames_read(dst, N, new_pfn);
 	for (i = 0; i < N; i++)
 		copied += old_pfn[i] != new_pfn[i];
 	ck_assert_uint_eq(copied, copies);
 	range_check(dst, N, ID, 1);
-	return r;
 }
 
 /*
@@ -64,11 +60,8 @@ static struct move_result heals(int fd, char *dst, char *src, size_t copies)
  */
 static void moves_when_alone(int fd, char *dst, char *src)
 {
-	static const char state[] = "shared once, by a child that is gone";
-	struct move_result r;
-
 	if (kernel_has_pae()) {
-		matrix(state, refused_untouched(fd, dst, src));
+		refused_untouched(fd, dst, src);
 		range_check(src, N, ID, 1);
 		/* reading has not changed that */
 		refused_untouched(fd, dst, src);
@@ -76,8 +69,7 @@ static void moves_when_alone(int fd, char *dst, char *src)
 		return;
 	}
 	frames_read(src, N, old_pfn);
-	r = matrix_move(state, fd, dst, src, N * PAGE, 0);
-	expect_result(r, .done = N * PAGE);
+	expect_move(fd, dst, src, N * PAGE, 0);
 	check_frames(dst, N, old_pfn);
 	range_check(dst, N, ID, 1);
 }
@@ -101,9 +93,9 @@ START_TEST(live_child)
 
 	peer_start(&p, watch, src);
 	peer_hear(&p);
-	matrix("shared with a child", refused_untouched(fd, dst, src));
+	refused_untouched(fd, dst, src);
 	range_check(src, N, ID, 1);
-	matrix("shared with a child, UNSHARE", heals(fd, dst, src, N));
+	heals(fd, dst, src, N);
 	range_fill(dst, N, ID, 2);
 	peer_turn(&p);
 	range_fill(src, N, ID, 3);

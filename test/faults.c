@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Proves that movers and threads that touch the same memory never see a page
- * at two places, at none, torn, or older than it was.
+ * at two places, at none, torn, or older than it was (C5 to C7; C31).
  */
 #include "util.h"
 

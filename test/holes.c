@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Proves that holes stop a move unless it allows them, that they are counted
- * apart, skipped at any level of the page table, and cost no memory.
+ * apart, skipped at any level of the page table, and cost no memory (B-none).
  */
 #include "util.h"
 

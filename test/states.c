@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* qemu: -M zram */
 /*
  * Tells the support matrix of the states that every program meets; the rarer
  * ones are told by the suites that are about them.
@@ -33,6 +32,20 @@ START_TEST(hole)
 	expect_result(r, REFUSED(ENOENT, HOLE), .stop = ADDR(src));
 	r = matrix_move("hole, ALLOW_SRC_HOLES", fd, dst, src, N * PAGE, HOLES);
 	expect_result(r, .done = N * PAGE, .holes = N * PAGE);
+}
+END_TEST
+
+/* B-boundary: half of it is another mapping, which is as good. */
+START_TEST(two_mappings)
+{
+	int fd = dev_open_all();
+	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
+	struct move_result r;
+
+	expect_ok(madvise(src, N / 2 * PAGE, MADV_DONTDUMP));
+	r = matrix_move("range across mappings", fd, dst, src, N * PAGE, 0);
+	expect_result(r, .done = N * PAGE);
+	range_check(dst, N, 1, 1);
 }
 END_TEST
 
@@ -111,24 +124,11 @@ START_TEST(forked)
 }
 END_TEST
 
-START_TEST(swapped)
-{
-	int fd = dev_open_all();
-	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
-	struct move_result r;
-
-	swap_out(src, N);
-	r = matrix_move("swapped out", fd, dst, src, N * PAGE, 0);
-	expect_result(r, .done = N * PAGE);
-	range_check(dst, N, 1, 1);
-}
-END_TEST
-
 static const struct utest tests[] = {
 	UTEST(present),
 	UTEST(hole),
+	UTEST(two_mappings),
 	UTEST(populated),
 	UTEST_LOOP(forked, 2),
-	UTEST(swapped),
 };
 UTEST_MAIN("states", tests)

@@ -3,12 +3,14 @@
 /*
  * Proves that swapped pages move, on zram and on a swap file, that none of their
  * content, books or sharing is lost, and that they can be swapped and read again
- * afterwards (B-swap, B-swapcache, B-swapshared, B-softdirty, B-nofork (a); C8
- * to C11; E CVE-2025-21984, CVE-2025-38242).
+ * afterwards (B-swap, B-swapcache, B-swaplarge, B-swapshared, B-softdirty,
+ * B-thp-swapcache, B-nofork (a); C8 to C11; E CVE-2025-21984, CVE-2025-38242).
  */
 #include "util_peer.h"
 #include "util_state.h"
 #include "util_swap.h"
+
+#include <time.h>
 
 enum { N = 200, ID = 40 };
 
@@ -18,6 +20,19 @@ enum { DEVICES = 2 };
 static const char *const state[] = {
 	"swapped out", "swapped out to a file",
 };
+
+/*
+ * Tells the matrix in which of the two ways it went.  Of a file the swap cache
+ * still has some pages, and those always come in; on zram none.
+ */
+static void tell(int kind, struct move_result r, const char *dst)
+{
+	if (r.ret || kind != SWAP_ZRAM)
+		matrix(state[kind], r);
+	else
+		matrix_says(state[kind], count_swapped(dst, N) ? "moved" :
+			    "swapped in, moved");
+}
 
 static char *map_swapped(size_t pages)
 {
@@ -55,7 +70,8 @@ START_TEST(swapped)
 
 	swap_use(_i);
 	src = map_swapped(N);
-	r = matrix_move(state[_i], fd, dst, src, N * PAGE, 0);
+	r = try_move(fd, dst, src, N * PAGE, 0);
+	tell(_i, r, dst);
 	expect_result(r, .done = N * PAGE);
 	ck_assert_uint_eq(count_populated(src, N), 0);
 	check_kind(fd, dst, N, _i == SWAP_FILE);
@@ -319,6 +335,31 @@ START_TEST(huge_swapped)
 }
 END_TEST
 
+/* B-thp-swapcache: read back, while the swap cache still has it, of a file. */
+START_TEST(huge_read_back)
+{
+	int fd = dev_open_all();
+	char *src, *dst = map_thp_dst(1);
+	struct move_result r;
+
+	pin_cpu(0);
+	swap_use(_i);
+	src = map_thp(1, ID, 1);
+	swap_out(src, 512);
+	range_check(src, 512, ID, 1);
+	r = try_move(fd, dst, src, PMD, UREMAP_MOVE_UNSHARE);
+	if (_i == SWAP_ZRAM)
+		matrix("huge page, read back from swap", r);
+	expect_result(r, .done = PMD,
+		      .healed = kernel_has_pae() ? 0 : r.healed);
+	range_check(dst, 512, ID, 1);
+	ck_assert_uint_eq(count_populated(src, 512), 0);
+	range_fill(dst, 512, ID, 2);
+	swap_out(dst, 512);
+	range_check(dst, 512, ID, 2);
+}
+END_TEST
+
 /*
  * Read back while it is still being written, to a device that wants pages to
  * lie still meanwhile: mapped read-only and not exclusive, though nobody forked.
@@ -371,6 +412,54 @@ START_TEST(entry_under_writeback)
 }
 END_TEST
 
+/* Written, and so in the swap cache no longer under writeback */
+static void wait_written(void)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	do {
+		nanosleep(&pause, NULL);
+		file_write("/proc/sys/vm/stat_refresh", "1");
+	} while (vmstat("nr_writeback") > 0);
+}
+
+/*
+ * B-swaplarge: a large folio went out in one piece and is in the swap cache
+ * still.  UFFDIO_MOVE says EBUSY; here it is mapped at the source, and moves.
+ */
+START_TEST(large_in_swap_cache)
+{
+	enum { KB = 64, PAGES = KB / 4 };
+	static const char swpout[] = "/sys/kernel/mm/transparent_hugepage/"
+				     "hugepages-64kB/stats/swpout";
+	int fd = dev_open_all();
+	char *src, *dst = map_anon_aligned(PAGES, PMD, 0);
+	struct move_result r;
+	long before;
+
+	if (!mthp_available(KB))
+		matrix_absent("large folio, swapped out");
+	src = map_folios(KB, PAGES, ID, 1);
+	swap_use(SWAP_SLOW);
+	lru_settle();
+	before = file_read_long(swpout);
+	expect_ok(madvise(src, PAGES * PAGE, MADV_PAGEOUT));
+	ck_assert_uint_eq(count_swapped(src, PAGES), PAGES);
+	ck_assert_int_eq(file_read_long(swpout), before + 1);
+	wait_written();
+	r = matrix_move("large folio, swapped out", fd, dst, src, PAGES * PAGE,
+			0);
+	expect_result(r, .done = PAGES * PAGE);
+	ck_assert_uint_eq(count_populated(src, PAGES), 0);
+	range_check(dst, PAGES, ID, 1);
+	range_fill(dst, PAGES, ID, 2);
+	expect_ok(madvise(dst, PAGES * PAGE, MADV_PAGEOUT));
+	range_check(dst, PAGES, ID, 2);
+	munmap(dst, PAGES * PAGE);
+	ck_assert_int_eq(status_kb(0, "VmSwap"), 0);
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_LOOP(swapped, DEVICES),
 	UTEST_LOOP(swapped_and_unmapped, DEVICES),
@@ -382,7 +471,9 @@ static const struct utest tests[] = {
 	UTEST_LOOP(present_in_swap_cache, DEVICES),
 	UTEST_LOOP(back_and_forth, DEVICES),
 	UTEST_LOOP(huge_swapped, DEVICES),
+	UTEST_LOOP(huge_read_back, DEVICES),
 	UTEST(under_writeback),
 	UTEST(entry_under_writeback),
+	UTEST(large_in_swap_cache),
 };
 UTEST_MAIN("swap", tests)

@@ -2,7 +2,8 @@
 /*
  * Proves that moves survive anything that other threads do to the same memory
  * meanwhile: each page stays at exactly one place, whole, or goes with the
- * mapping that was taken away; nothing else is reported than what was done.
+ * mapping that was taken away; nothing else is reported than what was done (C4,
+ * C6, C18, C24; C31).
  */
 #include "util.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Proves that a move walks mapping by mapping on both sides, vets each pair,
- * names what does not fit in the documented order, and moves all that does.
+ * names what does not fit in the documented order, and moves all that does
+ * (B-boundary; A1).
  */
 #include "util.h"
 
