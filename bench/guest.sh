@@ -13,9 +13,8 @@ $few -F all
 $many -F all
 $few -e busy all
 $many -e busy all
-$few -p scat all
-./bench -r "$reps" -n 4096 -p scat -c 64 all
-$few -p near uremap_movev
+./bench -r "$reps" -p scat -c 1,8,64 all
+./bench -r "$reps" -p near -c 1,8 uremap_movev
 
 $few -f thp all
 $many -f thp all

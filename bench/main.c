@@ -11,7 +11,8 @@
  *   -v N		pieces a call, of operations that take many (64)
  *   -n PAGES		pages in all (4096)
  *   -r REPS		repetitions, of which the median counts (5)
- *   -e NAME		names the environment; "busy": with a second thread
+ *   -e NAME		names the environment; "busy": with a second thread;
+ *			"notifier": KVM watches the address space
  *   -F			counts TLB flushes, too
  *   -w			wall time in nanoseconds, not instructions
  *
@@ -19,9 +20,12 @@
  * cost per page (median, least, most), TLB shootdowns per page, flushes, pages.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -41,6 +45,15 @@ static bool listed(const char *list, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* A virtual machine, even without memory, has an MMU notifier. */
+static void have_notifier(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0) < 0)
+		die("KVM: %s", strerror(errno));
 }
 
 static void measure(const struct op *op, enum folio folio, enum pattern pattern,
@@ -98,6 +111,8 @@ int main(int argc, char **argv)
 	clock_init(wall);
 	if (!strcmp(env, "busy"))
 		clock_busy_start();
+	if (!strcmp(env, "notifier"))
+		have_notifier();
 	if (reps < 1 || reps > MAX_REPS)
 		die("1 to %d repetitions", MAX_REPS);
 	for (; optind < argc; optind++) {

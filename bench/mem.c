@@ -88,6 +88,7 @@ static void check_folios(struct pass *p)
 {
 	uint64_t *e = pagemap(p->src, p->size), flags, pfn, first = 0;
 	unsigned int per = p->folio == FOLIO_THP ? 512 : p->folio == FOLIO_64K ? 16 : 1;
+	bool small = per == 1;
 	int fd = open("/proc/kpageflags", O_RDONLY);
 
 	if (fd < 0)
@@ -98,7 +99,7 @@ static void check_folios(struct pass *p)
 			die("kpageflags: %s", strerror(errno));
 		if (i % per == 0)
 			first = pfn;
-		if (pfn != first + i % per || !(flags & KPF_COMPOUND) != (per == 1))
+		if (pfn != first + i % per || !(flags & KPF_COMPOUND) != small)
 			die("page %u is not part of a folio of %u pages", i, per);
 	}
 	close(fd);

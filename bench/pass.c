@@ -188,7 +188,7 @@ struct result pass_run(struct pass *p, unsigned int reps)
 void result_print(const char *op, const char *folio, const char *order, const char *env,
 		  unsigned int chunk, struct result r, unsigned int pages)
 {
-	printf("%s,%s,%s,%s,%u,%.2f,%.2f,%.2f,%.5f,", op, folio, order, env, chunk,
+	printf("%s,%s,%s,%s,%u,%.3f,%.3f,%.3f,%.5f,", op, folio, order, env, chunk,
 	       r.cost, r.min, r.max, r.ipis);
 	if (r.flushes >= 0)
 		printf("%.5f", r.flushes);

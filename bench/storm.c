@@ -2,7 +2,10 @@
 /*
  * Movers against the rest of their process: what a page fault, with its share
  * of mmap() and munmap(), costs while another thread moves pages all the time,
- * and what moving costs meanwhile.  Only wall time on real hardware tells.
+ * what moving costs meanwhile, and how often the faulting thread had to sleep,
+ * which is for the mmap lock.  The times are worth something on real hardware
+ * only, and the CPUs must run side by side (no instruction counting), but the
+ * sleeps tell anywhere who keeps whom from working.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "bench.h"
 
 #define FAULT_PAGES	64
-#define ROUNDS		2000
+#define ROUNDS		100	/* a repetition */
 
 static atomic_bool over, moving;
 static const struct op *mover_op;
@@ -45,6 +49,14 @@ static void *mover(void *unused)
 	return unused;
 }
 
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
 static double fault_round(void)
 {
 	size_t len = FAULT_PAGES * PAGE;
@@ -59,19 +71,29 @@ static double fault_round(void)
 	return (clock_now() - t) * clock_unit() / FAULT_PAGES;
 }
 
-/* Only rounds that a mover was busy in all the time count, if there is one. */
-static struct result faults(bool with_mover)
+/*
+ * Only rounds that a mover was busy in all the time count, if there is one.  In the
+ * place of shootdowns: sleeps in a round.
+ */
+static struct result faults(bool with_mover, unsigned int rounds)
 {
-	static double cost[ROUNDS], none[ROUNDS];
+	static double cost[MAX_REPS * ROUNDS], none[MAX_REPS * ROUNDS];
+	struct result r;
+	long slept = 0;
 
-	for (unsigned int n = 0; n < ROUNDS; ) {
+	for (unsigned int n = 0; n < rounds; ) {
 		bool before = moving;
+		long s = sleeps();
 		double c = fault_round();
 
-		if (!with_mover || (before && moving))
-			cost[n++] = c;
+		if (with_mover && (!before || !moving))
+			continue;
+		slept += sleeps() - s;
+		cost[n++] = c;
 	}
-	return result_of(cost, none, ROUNDS);
+	r = result_of(cost, none, rounds);
+	r.ipis = (double)slept / rounds;
+	return r;
 }
 
 void storm(unsigned int reps)
@@ -80,11 +102,11 @@ void storm(unsigned int reps)
 	static const unsigned int chunks[] = { 1, 512 };
 	char env[64];
 
-	(void)reps;
 	mem_want(FOLIO_4K);
-	result_print("fault", "4k", "seq", "alone", FAULT_PAGES, faults(false), FAULT_PAGES);
+	result_print("fault", "4k", "seq", "alone", FAULT_PAGES, faults(false, reps * ROUNDS),
+		     FAULT_PAGES);
 	for (unsigned int i = 0; i < 6; i++) {
-		struct result r = { .flushes = -1 };
+		struct result r;
 		pthread_t thread;
 
 		mover_op = op_find(names[i / 2]);
@@ -94,7 +116,7 @@ void storm(unsigned int reps)
 		over = false;
 		if (pthread_create(&thread, NULL, mover, NULL))
 			die("no second thread");
-		r = faults(true);
+		r = faults(true, reps * ROUNDS);
 		over = true;
 		pthread_join(thread, NULL);
 		snprintf(env, sizeof(env), "during %s %u", mover_op->name, mover_chunk);
