@@ -2,15 +2,18 @@
 /*
  * A TCG plugin for QEMU 7.2: counts how often each instruction of the kernel
  * is executed between the two marks of bench.h, and which have a lock prefix;
- * and what is executed at most while a CPU holds a spin lock.
+ * and what is executed at most while a CPU holds a spin lock, or a semaphore for
+ * writing.
  *
  * The plugin interface is small and QEMU ships no header package, so what is
  * used of it is declared here (docs/devel/tcg-plugins.rst of QEMU).
  *
- * Arguments: out=FILE, and lock=ADDRESS, unlock=ADDRESS of _raw_spin_lock() and
- * _raw_spin_unlock().  Output: "SECTION ADDRESS COUNT LOCKED" for each
- * instruction; each pair of marks is a section.  User space is address 0.  Then
- * "SECTION hold N": the longest holds, an interrupt may be in the first.
+ * Arguments: out=FILE, and addresses: lock=, try=, unlock= of _raw_spin_lock(),
+ * _raw_spin_trylock() and _raw_spin_unlock(), write=, done= of down_write() and
+ * up_write().  Output: "SECTION ADDRESS COUNT LOCKED" for each instruction; each
+ * pair of marks is a section.  User space is address 0.  Then "SECTION hold spin
+ * N" and "SECTION hold write N": the longest holds; an interrupt may be in one.
+ * Whoever tries is taken to succeed, as there is nobody to lose against.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,9 +60,28 @@ struct insn {
 #define HOLDS		3
 
 static uint64_t total;		/* instructions of all CPUs */
-static uint64_t lock_addr, unlock_addr;
-static uint64_t held_since[CPUS], hold[HOLDS];
-static unsigned int depth[CPUS];
+
+static struct holds {
+	const char *name;
+	uint64_t since[CPUS], longest[HOLDS];
+	unsigned int depth[CPUS];
+} spin = { .name = "spin" }, writing = { .name = "write" };
+
+/* Where something is to be done: an argument with an address. */
+static struct hook {
+	const char *arg;
+	struct holds *holds;
+	bool takes;
+	uint64_t addr;
+} hooks[] = {
+	{ "lock=", &spin, true, 0 },
+	{ "try=", &spin, true, 0 },
+	{ "unlock=", &spin, false, 0 },
+	{ "write=", &writing, true, 0 },
+	{ "done=", &writing, false, 0 },
+};
+
+#define NHOOKS		(sizeof(hooks) / sizeof(hooks[0]))
 
 static struct insn *bucket[BUCKETS];
 static struct insn user;
@@ -91,41 +113,55 @@ static void end_one(struct insn *i)
 			(unsigned long)(i->count - i->begin), i->locked);
 }
 
+static void holds_begin(struct holds *h)
+{
+	memset(h->depth, 0, sizeof(h->depth));
+	memset(h->longest, 0, sizeof(h->longest));
+}
+
+static void holds_end(const struct holds *h)
+{
+	for (unsigned int i = 0; i < HOLDS; i++)
+		fprintf(out, "%u hold %s %lu\n", section, h->name,
+			(unsigned long)h->longest[i]);
+}
+
 static void at_mark(unsigned int vcpu, void *data)
 {
 	(void)vcpu;
 	if (data) {
 		section++;
-		memset(depth, 0, sizeof(depth));
-		memset(hold, 0, sizeof(hold));
+		holds_begin(&spin);
+		holds_begin(&writing);
 		each(begin_one);
 	} else {
 		each(end_one);
-		for (unsigned int i = 0; i < HOLDS; i++)
-			fprintf(out, "%u hold %lu\n", section, (unsigned long)hold[i]);
+		holds_end(&spin);
+		holds_end(&writing);
 		fflush(out);
 	}
 }
 
 static void at_lock(unsigned int vcpu, void *data)
 {
-	(void)data;
-	if (vcpu < CPUS && !depth[vcpu]++)
-		held_since[vcpu] = total;
+	struct holds *h = data;
+
+	if (vcpu < CPUS && !h->depth[vcpu]++)
+		h->since[vcpu] = total;
 }
 
 static void at_unlock(unsigned int vcpu, void *data)
 {
+	struct holds *h = data;
 	uint64_t n, t;
 
-	(void)data;
-	if (vcpu >= CPUS || !depth[vcpu] || --depth[vcpu])
+	if (vcpu >= CPUS || !h->depth[vcpu] || --h->depth[vcpu])
 		return;
-	n = total - held_since[vcpu];
+	n = total - h->since[vcpu];
 	for (unsigned int i = 0; i < HOLDS; i++) {
-		if (n > hold[i]) {
-			t = hold[i];
-			hold[i] = n;
+		if (n > h->longest[i]) {
+			t = h->longest[i];
+			h->longest[i] = n;
 			n = t;
 		}
 	}
@@ -181,10 +217,11 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 		i->locked = i != &user && is_locked(data, size);
 		qemu_plugin_register_vcpu_insn_exec_inline(qi, 0, &i->count, 1);
 		qemu_plugin_register_vcpu_insn_exec_inline(qi, 0, &total, 1);
-		if (lock_addr && i->addr == lock_addr)
-			qemu_plugin_register_vcpu_insn_exec_cb(qi, at_lock, 0, NULL);
-		if (unlock_addr && i->addr == unlock_addr)
-			qemu_plugin_register_vcpu_insn_exec_cb(qi, at_unlock, 0, NULL);
+		for (unsigned int h = 0; h < NHOOKS; h++) {
+			if (hooks[h].addr && i->addr == hooks[h].addr)
+				qemu_plugin_register_vcpu_insn_exec_cb(qi, hooks[h].takes ?
+						at_lock : at_unlock, 0, hooks[h].holds);
+		}
 		if (size != 7 || memcmp(data, mark, 3))
 			continue;
 		memcpy(&which, data + 3, 4);
@@ -200,10 +237,12 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, cha
 	for (int i = 0; i < argc; i++) {
 		if (!strncmp(argv[i], "out=", 4))
 			out = fopen(argv[i] + 4, "w");
-		else if (!strncmp(argv[i], "lock=", 5))
-			lock_addr = strtoull(argv[i] + 5, NULL, 16);
-		else if (!strncmp(argv[i], "unlock=", 7))
-			unlock_addr = strtoull(argv[i] + 7, NULL, 16);
+		for (unsigned int h = 0; h < NHOOKS; h++) {
+			size_t len = strlen(hooks[h].arg);
+
+			if (!strncmp(argv[i], hooks[h].arg, len))
+				hooks[h].addr = strtoull(argv[i] + len, NULL, 16);
+		}
 	}
 	if (!out) {
 		fprintf(stderr, "profile: out=FILE is missing, or cannot be written\n");
