@@ -150,11 +150,12 @@ pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
 			   unsigned int i, pte_t pte);
 
 /**
- * uremap_dst_entry - the entry as the destination gets it
- * @b:   the batch
- * @r:   the run
- * @i:   its place
- * @pte: what the source had
+ * uremap_dst_entry - a folio's entry as the destination gets it
+ * @b:     the batch
+ * @r:     the run
+ * @i:     its place
+ * @pte:   what the source had
+ * @plain: nothing write-protects the destination
  *
  * Both mappings have the same protection bits, so as a rule it is what the
  * source had, with soft-dirty set: who tracks changes must see the page come.
@@ -164,10 +165,9 @@ pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
  */
 static inline pte_t uremap_dst_entry(struct uremap_batch *b,
 				     struct uremap_run *r, unsigned int i,
-				     pte_t pte)
+				     pte_t pte, bool plain)
 {
-	if (unlikely(!uremap_pte_ready(pte) || pte_special(pte) || b->wp ||
-		     r->marked))
+	if (unlikely(!plain || !uremap_pte_ready(pte)))
 		return uremap_entry_rebuild(b, r, i, pte);
 	return pgtable_supports_soft_dirty() ? pte_mksoft_dirty(pte) : pte;
 }

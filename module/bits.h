@@ -61,6 +61,24 @@ static inline struct page *uremap_plain_page(pte_t pte)
 #endif
 }
 
+/*
+ * Does an entry map the page @offset bytes after that of a plain entry, of which
+ * @first is the value, and no other way?  Bits that the CPU sets may differ.
+ */
+static inline bool uremap_pte_follows(pte_t pte, pteval_t first,
+				      unsigned long offset)
+{
+#ifdef CONFIG_X86
+	const pteval_t may_differ = _PAGE_ACCESSED | _PAGE_DIRTY |
+				    _PAGE_SOFT_DIRTY;
+
+	return !((pte_val(pte) ^ (first + offset)) & ~may_differ);
+#else
+	return uremap_pte_plain(pte) &&
+	       pte_pfn(pte) == pte_pfn(__pte(first)) + (offset >> PAGE_SHIFT);
+#endif
+}
+
 #ifdef CONFIG_MEMORY_FAILURE
 #define UREMAP_PG_HWPOISON	BIT(PG_hwpoison)
 #else
@@ -77,6 +95,18 @@ static inline bool uremap_folio_plain(struct folio *folio, pte_t pte)
 			 BIT(PG_anon_exclusive))) == BIT(PG_anon_exclusive);
 #else
 	return !(flags & (BIT(PG_head) | UREMAP_PG_HWPOISON)) && pte_write(pte);
+#endif
+}
+
+/* The same of one page of a folio that is not small. */
+static inline bool uremap_subpage_plain(struct page *page, pte_t pte)
+{
+#ifdef UREMAP_HAVE_ANON_EXCLUSIVE
+	return (uremap_page_flags(page) & (UREMAP_PG_HWPOISON |
+					   BIT(PG_anon_exclusive))) ==
+	       BIT(PG_anon_exclusive);
+#else
+	return pte_write(pte);
 #endif
 }
 

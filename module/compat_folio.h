@@ -54,10 +54,13 @@ struct folio {
 /* 6.18 "mm: introduce memdesc_flags_t" */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
 #define uremap_folio_flags(folio)	READ_ONCE((folio)->flags.f)
+#define uremap_page_flags(page)		READ_ONCE((page)->flags.f)
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
 #define uremap_folio_flags(folio)	READ_ONCE((folio)->flags)
+#define uremap_page_flags(page)		READ_ONCE((page)->flags)
 #else
 #define uremap_folio_flags(folio)	READ_ONCE((folio)->page.flags)
+#define uremap_page_flags(page)		READ_ONCE((page)->flags)
 #endif
 
 /**

@@ -13,6 +13,30 @@
 #include "batch.h"
 #include "sym.h"
 
+/*
+ * The common case of what follows: nothing is in the way and every page is ours,
+ * mapped like the first.
+ */
+static bool uremap_large_plain(const struct uremap_run *r, unsigned int i,
+			       struct page *page, unsigned int nr)
+{
+	pte_t *src = r->src_pte + i, *dst = r->dst_pte + i;
+	unsigned long offset, len = nr * PAGE_SIZE;
+	pteval_t first = pte_val(ptep_get(src));
+
+	if (!uremap_pte_plain(ptep_get(src)))
+		return false;
+	for (offset = 0; offset < len; offset += PAGE_SIZE, page++) {
+		pte_t pte = ptep_get(src++);
+
+		if (!pte_none(ptep_get(dst++)) ||
+		    !uremap_pte_follows(pte, first, offset) ||
+		    !uremap_subpage_plain(page, pte))
+			return false;
+	}
+	return true;
+}
+
 /* Can entries from @i on take the folio's pages, all of them, in order? */
 static u32 uremap_large_reason(const struct uremap_mv *mv,
 			       struct uremap_run *r, unsigned int i,
@@ -62,16 +86,20 @@ u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 		      unsigned int i, struct folio *folio, struct page *page)
 {
 	unsigned int nr = folio_nr_pages(folio), k;
+	unsigned long src = r->src + i * PAGE_SIZE;
+	pte_t *src_pte = r->src_pte + i, *saved = r->saved + i;
 	u32 why;
 
 	if (page != folio_page(folio, 0) || nr > r->nr - i)
 		return UREMAP_REASON_LARGE_FOLIO;
-	why = uremap_large_reason(b->mv, r, i, folio, nr);
-	if (why)
-		return why;
-	for (k = i; k < i + nr; k++)
-		r->saved[k] = ptep_get_and_clear(b->mm, r->src + k * PAGE_SIZE,
-						 r->src_pte + k);
+	if (unlikely(!uremap_large_plain(r, i, page, nr))) {
+		why = uremap_large_reason(b->mv, r, i, folio, nr);
+		if (why)
+			return why;
+	}
+	for (k = 0; k < nr; k++)
+		saved[k] = ptep_get_and_clear(b->mm, src + k * PAGE_SIZE,
+					      src_pte + k);
 	r->folios[i] = UREMAP_LARGE;
 	r->taken += nr;
 	return UREMAP_REASON_NONE;
@@ -92,12 +120,15 @@ void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
 {
 	struct vm_area_struct *vma = b->mv->dst_vma;
 	unsigned long dst = r->dst + i * PAGE_SIZE;
+	pte_t *dst_pte = r->dst_pte, *saved = r->saved;
+	struct mm_struct *mm = b->mm;
+	bool plain = !b->wp && !r->marked;
 
 	uremap_folio_set_anon_rmap(folio, vma->anon_vma,
 				   linear_page_index(vma, dst));
-	for (; n; n--, i++, dst += PAGE_SIZE)
-		set_pte_at(b->mm, dst, r->dst_pte + i,
-			   uremap_dst_entry(b, r, i, r->saved[i]));
+	for (n += i; i < n; i++, dst += PAGE_SIZE)
+		set_pte_at(mm, dst, dst_pte + i,
+			   uremap_dst_entry(b, r, i, saved[i], plain));
 	folio_unlock(folio);
 }
 
