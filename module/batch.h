@@ -14,6 +14,9 @@
 /* Runs of a batch: the segments of a MOVEV that can share one TLB flush. */
 #define UREMAP_MAX_RUNS		64
 
+/* Segments read, moved and written back at a time; as many as share a flush. */
+#define UREMAP_SEG_GROUP	UREMAP_MAX_RUNS
+
 /* Page tables a batch may hold the locks of.  Lockdep can follow 48 locks. */
 #ifdef CONFIG_LOCKDEP
 #define UREMAP_MAX_TABLES	32
@@ -57,10 +60,12 @@ struct uremap_run {
 
 /**
  * struct uremap_table - a page table whose lock a batch holds
- * @pte: its first entry
- * @ptl: its lock
+ * @base: the first address that it maps
+ * @pte:  its first entry
+ * @ptl:  its lock; NULL if that has been taken for another table
  */
 struct uremap_table {
+	unsigned long base;
 	pte_t *pte;
 	spinlock_t *ptl;
 };
@@ -71,12 +76,14 @@ struct uremap_table {
  * @folios: their folios, likewise
  * @runs:   its runs
  * @tables: its page tables
+ * @segs:   segments of a MOVEV that are at work
  */
 struct uremap_scratch {
 	pte_t saved[PTRS_PER_PTE];
 	struct folio *folios[PTRS_PER_PTE];
 	struct uremap_run runs[UREMAP_MAX_RUNS];
 	struct uremap_table tables[UREMAP_MAX_TABLES];
+	struct uremap_segment segs[UREMAP_SEG_GROUP];
 };
 
 /**

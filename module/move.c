@@ -15,8 +15,9 @@
 #include "trace.h"
 
 /* What is wrong with a segment in itself?  Checked as userfaultfd does. */
-static u32 uremap_seg_reason(const struct uremap_mv *mv,
-			     const struct uremap_segment *seg, u64 *addr)
+static __always_inline u32
+uremap_seg_reason(const struct uremap_mv *mv, const struct uremap_segment *seg,
+		  u64 *addr)
 {
 	*addr = seg->dst;
 	if (uremap_range_check(mv->mm, seg->dst, seg->len))
@@ -121,11 +122,15 @@ void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 	if (unlikely(mv->healing))
 		mv->healed += min(mv->healing, moved);
 	mv->done += bytes;
-	mv->holes += bytes - moved;
-	uremap_stat_add(UREMAP_STAT_HOLES, (bytes - moved) >> PAGE_SHIFT);
-	uremap_got_on(mv);
+	if (bytes != moved) {
+		mv->holes += bytes - moved;
+		uremap_stat_add(UREMAP_STAT_HOLES,
+				(bytes - moved) >> PAGE_SHIFT);
+	}
 	if (mv->done == mv->len)
 		uremap_seg_end(mv);
+	else
+		uremap_got_on(mv);
 }
 
 /*
@@ -200,7 +205,8 @@ static int uremap_step(struct uremap_mv *mv)
 		/* A table for nothing but holes is not worth having. */
 		if (uremap_pmd_is_table(pmdval) && uremap_src_empty(mv, len))
 			return uremap_skip_hole(mv, len);
-		dst_pmd = uremap_pmd_alloc(mv->mm, dst);
+		if (!dst_pmd)
+			dst_pmd = uremap_pmd_alloc(mv->mm, dst);
 		if (!dst_pmd)
 			return uremap_stop_dst(mv, -ENOMEM,
 					       UREMAP_REASON_NOMEM);
@@ -339,9 +345,14 @@ static void uremap_move_turn(struct uremap_mv *mv)
  */
 void uremap_move(struct uremap_mv *mv)
 {
+	struct uremap_scratch *own = NULL;
+
 	uremap_stat_add(UREMAP_STAT_CALLS, 1);
 	uremap_seg_begin(mv);
-	mv->scratch = uremap_scratch_get();
+	if (!mv->scratch) {
+		own = uremap_scratch_get();
+		mv->scratch = own;
+	}
 	if (!mv->scratch) {
 		uremap_abort(mv, -ENOMEM, UREMAP_REASON_NOMEM);
 		return;
@@ -358,5 +369,6 @@ void uremap_move(struct uremap_mv *mv)
 		up_write(&mv->ctx->lock);
 		uremap_move_turn(mv);
 	}
-	uremap_scratch_put(mv->scratch);
+	if (own)
+		uremap_scratch_put(own);
 }

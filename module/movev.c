@@ -5,13 +5,9 @@
  * Segments are read in groups before the first lock and their results written
  * after the last, so that no user memory is touched under a lock (C25).
  */
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "batch.h"
-
-/* Segments read, moved and written back at a time; as many as share a flush. */
-#define UREMAP_SEG_GROUP	UREMAP_MAX_RUNS
 
 /*
  * Move what a MOVE asks for; returns what the ioctl does.  The reserved words
@@ -190,6 +186,25 @@ static int uremap_segs_write(const struct uremap_segment *segs,
 	return 0;
 }
 
+/*
+ * Results that cannot be given are found out before anything moves.  What has been
+ * read is mapped, so one word of each page, written back, tells.
+ */
+static int uremap_segs_probe(const struct uremap_segment *segs, unsigned int nr,
+			     void __user *user, size_t size)
+{
+	struct uremap_segment __user *first = user;
+	struct uremap_segment __user *last = user + (nr - 1) * size;
+
+	if (size != sizeof(*segs))
+		return uremap_segs_write(segs, nr, user, size);
+	BUILD_BUG_ON(UREMAP_SEG_GROUP * sizeof(*segs) > PAGE_SIZE);
+	if (put_user(segs->dst, &first->dst) ||
+	    put_user(segs[nr - 1].error, &last->error))
+		return -EFAULT;
+	return 0;
+}
+
 /* One group: returns a negative errno if user memory fails. */
 static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 			      size_t size, void __user *wake)
@@ -198,9 +213,8 @@ static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 	int err;
 
 	err = uremap_segs_read(mv->segs, nr, user, size);
-	/* Results that cannot be given are found out before anything moves. */
 	if (!err)
-		err = uremap_segs_write(mv->segs, nr, user, size);
+		err = uremap_segs_probe(mv->segs, nr, user, size);
 	if (err)
 		return err;
 	mv->cur = 0;
@@ -252,9 +266,10 @@ long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 	err = uremap_movev_check(movev);
 	if (err)
 		return err;
-	mv.segs = kmalloc_array(UREMAP_SEG_GROUP, sizeof(*mv.segs), GFP_KERNEL);
-	if (!mv.segs)
+	mv.scratch = uremap_scratch_get();
+	if (!mv.scratch)
 		return -ENOMEM;
+	mv.segs = mv.scratch->segs;
 
 	while (!err && done < movev->nr) {
 		mv.nr_segs = min_t(unsigned int, movev->nr - done,
@@ -267,7 +282,7 @@ long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 		if (mv.cur < mv.nr_segs || (mv.nr_failed && !mv.go_on))
 			break;
 	}
-	kfree(mv.segs);
+	uremap_scratch_put(mv.scratch);
 
 	movev->done = done;
 	movev->move = mv.total;

@@ -15,17 +15,14 @@
 
 #include "batch.h"
 
-static pte_t *uremap_table_of(pte_t *pte)
+static void uremap_table_note(struct uremap_batch *b, unsigned long addr,
+			      pte_t *pte, spinlock_t *ptl)
 {
-	return (pte_t *)((unsigned long)pte & PAGE_MASK);
-}
+	struct uremap_table *table = &b->tables[b->nr_tables++];
 
-static void uremap_table_note(struct uremap_batch *b, pte_t *pte,
-			      spinlock_t *ptl)
-{
-	b->tables[b->nr_tables].pte = uremap_table_of(pte);
-	b->tables[b->nr_tables].ptl = ptl;
-	b->nr_tables++;
+	table->base = addr & PMD_MASK;
+	table->pte = pte - pte_index(addr);
+	table->ptl = ptl;
 }
 
 /**
@@ -56,21 +53,22 @@ bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 		uremap_ptl_unlock(dst_ptl, src_ptl);
 		return false;
 	}
-	uremap_table_note(b, r->dst_pte, dst_ptl);
-	uremap_table_note(b, r->src_pte, src_ptl == dst_ptl ? NULL : src_ptl);
+	uremap_table_note(b, r->dst, r->dst_pte, dst_ptl);
+	uremap_table_note(b, r->src, r->src_pte,
+			  src_ptl == dst_ptl ? NULL : src_ptl);
 	return true;
 }
 
-/* Has the batch the table that @pte is in? */
-static bool uremap_table_held(struct uremap_batch *b, pte_t *pte)
+/* The entry of @addr if the batch has its table. */
+static pte_t *uremap_table_find(struct uremap_batch *b, unsigned long addr)
 {
-	pte_t *table = uremap_table_of(pte);
+	unsigned long base = addr & PMD_MASK;
 	unsigned int i = b->nr_tables;
 
 	while (i--)
-		if (b->tables[i].pte == table)
-			return true;
-	return false;
+		if (b->tables[i].base == base)
+			return b->tables[i].pte + pte_index(addr);
+	return NULL;
 }
 
 /* Has the batch a lock that some other table's pointer names as well? */
@@ -84,10 +82,7 @@ static bool uremap_ptl_held(struct uremap_batch *b, spinlock_t *ptl)
 	return false;
 }
 
-/*
- * One side of a further run.  @last is an entry of the run before, for @last_addr
- * on the same side: as a rule runs stay in one table.
- */
+/* One side of a further run.  @last is an entry of the run before, for @last_addr. */
 static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
 			       pte_t *last, unsigned long last_addr)
 {
@@ -98,13 +93,14 @@ static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
 	if (!((addr ^ last_addr) & PMD_MASK))
 		return last - pte_index(last_addr) + pte_index(addr);
 
+	pte = uremap_table_find(b, addr);
+	if (pte)
+		return pte;
 	pmd = uremap_pmd_lookup(b->mm, addr);
-	if (!pmd)
+	if (!pmd || b->nr_tables == UREMAP_MAX_TABLES)
 		return NULL;
 	pte = uremap_pte_map(b->mm, pmd, addr, &pmdval, &ptl);
-	if (!pte || uremap_table_held(b, pte))
-		return pte;
-	if (b->nr_tables == UREMAP_MAX_TABLES)
+	if (!pte)
 		return NULL;
 	/* Where tables share locks we may be trying for one of our own. */
 	if (!spin_trylock(ptl)) {
@@ -113,7 +109,7 @@ static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
 		ptl = NULL;
 	}
 	if (likely(pmd_same(pmdval, pmdp_get_lockless(pmd)))) {
-		uremap_table_note(b, pte, ptl);
+		uremap_table_note(b, addr, pte, ptl);
 		return pte;
 	}
 	if (ptl)
@@ -133,6 +129,15 @@ static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 		       const struct uremap_run *last)
 {
+	/* As a rule runs stay in the tables of the one before. */
+	if (likely(!(((r->dst ^ last->dst) | (r->src ^ last->src)) &
+		     PMD_MASK))) {
+		r->dst_pte = last->dst_pte - pte_index(last->dst) +
+			     pte_index(r->dst);
+		r->src_pte = last->src_pte - pte_index(last->src) +
+			     pte_index(r->src);
+		return true;
+	}
 	r->dst_pte = uremap_table_add(b, r->dst, last->dst_pte, last->dst);
 	if (!r->dst_pte)
 		return false;

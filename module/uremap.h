@@ -152,7 +152,7 @@ struct uremap_ctx {
  * @pair_end:  offset at which either mapping ends
  * @uffd:      the attached userfaultfd, referenced; NULL if none
  * @held:      folio mapping whose anon_vma was last found to be held (rmap.c)
- * @scratch:   memory to work in
+ * @scratch:   memory to work in; NULL: uremap_move() takes some for its time
  */
 struct uremap_mv {
 	struct uremap_ctx *ctx;
