@@ -58,7 +58,7 @@ INTENDED("read_twice", BOTH, "accounting", "*referenced 64*",
 	 "what was not used since it was last looked at does not look used")
 INTENDED("swapped_and_back", K612, "accounting", "*dirty 0,*", "*dirty 64,*",
 	 "a clean page that the swap cache no longer has is kept from vanishing")
-INTENDED("huge_lazyfree", BOTH, "accounting", "*referenced 2048*",
+INTENDED("huge_lazyfree", K612, "accounting", "*referenced 2048*",
 	 "*referenced 0,*",
 	 "what was not used since it was last looked at does not look used")
 INTENDED("lazyfree", BOTH, "accounting", "*lazily freed 64*",
