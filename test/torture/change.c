@@ -162,27 +162,32 @@ void op_lock(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	model_unlock(w, slot, slot, len);
 }
 
-static void map_anew(struct thread *t, uint32_t slot)
+/* Whole blocks where nothing is mapped */
+static void map_anew(struct thread *t, uint32_t slot, uint32_t len)
 {
-	struct block *b = block_of(t->w, slot);
 	char *addr = slot_addr(t->w, slot);
+	uint32_t end = slot + len;
 
-	if (mmap(addr, BLOCK * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+	if (mmap(addr, len * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 		 MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1,
 		 0) != addr)
 		fail(t, "mmap of block %u: %s", slot / BLOCK, strerror(errno));
-	b->prot = PROT_READ | PROT_WRITE;
-	b->uffd = 0;
-	if (b->mlocked)
-		__atomic_fetch_sub(&t->w->mlocked, 1, __ATOMIC_RELAXED);
-	b->mlocked = false;
+	for (; slot < end; slot += BLOCK) {
+		struct block *b = block_of(t->w, slot);
+
+		b->prot = PROT_READ | PROT_WRITE;
+		b->uffd = 0;
+		if (b->mlocked)
+			__atomic_fetch_sub(&t->w->mlocked, 1, __ATOMIC_RELAXED);
+		b->mlocked = false;
+	}
 }
 
-static void all_empty(struct worker *w, uint32_t slot)
+static void all_empty(struct worker *w, uint32_t slot, uint32_t len)
 {
 	uint32_t i;
 
-	for (i = slot; i < slot + BLOCK; i++)
+	for (i = slot; i < slot + len; i++)
 		w->slots[i].state = EMPTY;
 }
 
@@ -196,8 +201,8 @@ void op_remap(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 	model_lock(w, slot, slot, len);
 	if (!any_pinned(w, slot, len)) {
 		sys(t, "munmap", munmap(slot_addr(w, slot), len * PAGE));
-		all_empty(w, slot);
-		map_anew(t, slot);
+		all_empty(w, slot, len);
+		map_anew(t, slot, len);
 	}
 	model_unlock(w, slot, slot, len);
 }
@@ -233,49 +238,36 @@ void op_mremap(struct thread *t, uint32_t dst, uint32_t src, uint32_t len)
 	to->prot = from->prot;
 	/* What becomes of the registration depends on much. */
 	uffd_forget(w, dst / BLOCK);
-	all_empty(w, src);
+	all_empty(w, src, len);
 	if (!(flags & MREMAP_DONTUNMAP))
-		map_anew(t, src);
+		map_anew(t, src, len);
 	else
 		uffd_forget(w, src / BLOCK);
 out:
 	model_unlock(w, dst, src, len);
 }
 
-/* Blocks that are mapped alike, so that there can be a huge page, and all new. */
-static void level(struct thread *t, uint32_t slot, uint32_t len)
-{
-	struct worker *w = t->w;
-	uint32_t i;
-
-	sys(t, "mprotect", mprotect(slot_addr(w, slot), len * PAGE,
-				    PROT_READ | PROT_WRITE));
-	sys(t, "munlock", munlock(slot_addr(w, slot), len * PAGE));
-	for (i = slot; i < slot + len; i += BLOCK) {
-		struct block *b = block_of(w, i);
-
-		b->prot = PROT_READ | PROT_WRITE;
-		if (b->mlocked)
-			__atomic_fetch_sub(&w->mlocked, 1, __ATOMIC_RELAXED);
-		b->mlocked = false;
-		uffd_forget(w, i / BLOCK);
-	}
-	discard(t, slot, len);
-	madvise(slot_addr(w, slot), len * PAGE, MADV_HUGEPAGE);
-}
-
+/*
+ * One mapping for a huge page, and the huge page, or nothing at all: a page table
+ * there would keep huge pages away.
+ */
 void op_thp(struct thread *t, uint32_t slot, uint32_t unused, uint32_t len)
 {
+	bool fill = !one_in(t, 3);
 	struct worker *w = t->w;
 	uint32_t i;
 
 	came_to_nothing(t);
-	slot -= slot % HPAGES;
-	model_lock(w, slot, slot, HPAGES);
-	if (!any_pinned(w, slot, HPAGES)) {
-		level(t, slot, HPAGES);
-		for (i = slot; i < slot + HPAGES; i++)
+	len = HPAGES;
+	slot -= slot % len;
+	model_lock(w, slot, slot, len);
+	if (!any_pinned(w, slot, len)) {
+		sys(t, "munmap", munmap(slot_addr(w, slot), len * PAGE));
+		all_empty(w, slot, len);
+		map_anew(t, slot, len);
+		madvise(slot_addr(w, slot), len * PAGE, MADV_HUGEPAGE);
+		for (i = slot; fill && i < slot + len; i++)
 			slot_write(t, i, false);
 	}
-	model_unlock(w, slot, slot, HPAGES);
+	model_unlock(w, slot, slot, len);
 }
