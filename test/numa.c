@@ -334,7 +334,10 @@ static char *arrived_protected(int fd, int uffd, int variant, size_t n)
 	return dst;
 }
 
-/* A hint fault restores the entry, and must restore it without the write bit. */
+/*
+ * A hint fault restores the entry, and must restore it without the write bit.
+ * The page is on the node of who faults, so that the fault does not migrate it.
+ */
 START_TEST(trap_after_hint)
 {
 	enum { N = 1024 };
@@ -342,6 +345,7 @@ START_TEST(trap_after_hint)
 	char *p;
 
 	need_nodes();
+	pin_cpu(0);
 	p = arrived_protected(fd, uffd, _i, N);
 	mark_memory(N);
 	test_note("%ld hint faults", hint_faults(p, N));
