@@ -72,17 +72,41 @@ long uremap_uffd_ask(struct file *file)
 	return ret;
 }
 
+/* The attached userfaultfd, referenced, if its descriptor still stands for it. */
+static struct file *uremap_uffd_attached(const struct uremap_ctx *ctx)
+{
+	struct file *file = fget(ctx->uffd_fd);
+
+	if (file && uremap_is_uffd(file) && file->private_data == ctx->uffd)
+		return file;
+	if (file)
+		fput(file);
+	return NULL;
+}
+
+/*
+ * Is another one attached, and still there?  The same one may be attached anew,
+ * by another descriptor perhaps; and a new one may have its number and address.
+ */
+static bool uremap_uffd_other(const struct uremap_ctx *ctx, const void *uffd)
+{
+	struct file *file = NULL;
+
+	if (ctx->uffd && ctx->uffd != uffd)
+		file = uremap_uffd_attached(ctx);
+	if (file)
+		fput(file);
+	return file;
+}
+
 /**
  * uremap_attach - bind a userfaultfd to a context, or none
  * @ctx: the context
  * @fd:  descriptor of the userfaultfd, -1 to detach
  *
- * Before 6.9 it cannot be told here whose memory the userfaultfd watches; a
- * move finds out, because no mapping of this process is registered with it.
- *
  * Context: may sleep; takes ctx->lock.
  * Return: 0; -EBADF if @fd is not open, -EINVAL if it is no userfaultfd, not
- *	initialised, or another process's, -EBUSY if one is attached already,
+ *	initialised, or another process's, -EBUSY if another one is attached,
  *	-EINTR if killed while moves kept the lock.
  */
 int uremap_attach(struct uremap_ctx *ctx, int fd)
@@ -106,7 +130,7 @@ int uremap_attach(struct uremap_ctx *ctx, int fd)
 	err = down_write_killable(&ctx->lock);
 	if (err)
 		return err;
-	if (uffd && ctx->uffd) {
+	if (uffd && uremap_uffd_other(ctx, uffd)) {
 		err = -EBUSY;
 	} else {
 		ctx->uffd = uffd;
@@ -121,23 +145,14 @@ int uremap_attach(struct uremap_ctx *ctx, int fd)
  * @mv: the move
  *
  * Context: ctx->lock held for reading.
- * Return: 0, or a negative errno with the reason recorded if it is gone.
+ * Return: false if it is gone; true if not, or if none is attached.
  */
-int uremap_uffd_get(struct uremap_mv *mv)
+bool uremap_uffd_get(struct uremap_mv *mv)
 {
-	struct uremap_ctx *ctx = mv->ctx;
-	struct file *file;
-
-	if (!ctx->uffd || mv->uffd)
-		return 0;
-	file = fget(ctx->uffd_fd);
-	if (file && uremap_is_uffd(file) && file->private_data == ctx->uffd) {
-		mv->uffd = file;
-		return 0;
-	}
-	if (file)
-		fput(file);
-	return uremap_stop(mv, -EBADF, UREMAP_REASON_UFFD_GONE, mv->dst);
+	if (!mv->ctx->uffd || mv->uffd)
+		return true;
+	mv->uffd = uremap_uffd_attached(mv->ctx);
+	return mv->uffd;
 }
 
 /**
@@ -154,21 +169,36 @@ void uremap_uffd_put(struct uremap_mv *mv)
 }
 
 /**
- * uremap_uffd_check - may a move go on now, as far as the userfaultfd knows?
+ * uremap_uffd_begin - may a move take a step now, as far as the userfaultfd knows?
  * @mv: the move
  *
  * A monitor that follows forks, remaps and removals is told of them after they
  * have begun, and until it has read the news what it asks for may be based on
- * an old layout (C30).  The state is raised under the mmap lock.
+ * an old layout (C30).  From 6.9 the state is raised under a lock of the
+ * userfaultfd, so that no step that began before is seen to end after the news.
+ * Before, under the mmap lock: but for a removal, which holds it for reading,
+ * as UFFDIO_COPY of these kernels has it, too.
  *
- * Context: mmap_lock held.
- * Return: 0, or -EAGAIN with the reason recorded.
+ * Context: one is attached, mmap_lock held; may sleep.
+ * Return: 0, or -EAGAIN with the reason recorded; uremap_uffd_end() either way.
  */
-int uremap_uffd_check(struct uremap_mv *mv)
+int uremap_uffd_begin(struct uremap_mv *mv)
 {
-	if (likely(!mv->uffd) || uremap_uffd_ask(mv->uffd) != -EAGAIN)
+	uremap_uffd_lock(mv->uffd->private_data);
+	if (uremap_uffd_ask(mv->uffd) != -EAGAIN)
 		return 0;
 	return uremap_stop_dst(mv, -EAGAIN, UREMAP_REASON_CHANGING);
+}
+
+/**
+ * uremap_uffd_end - undo uremap_uffd_begin()
+ * @mv: the move
+ *
+ * Context: one is attached, mmap_lock held.
+ */
+void uremap_uffd_end(struct uremap_mv *mv)
+{
+	uremap_uffd_unlock(mv->uffd->private_data);
 }
 
 /**

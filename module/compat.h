@@ -316,6 +316,21 @@ static inline bool uremap_uffd_is_of(const struct userfaultfd_ctx *uffd,
 #endif
 }
 
+/* 6.9 "userfaultfd: protect mmap_changing with rw_sem in userfaulfd_ctx" */
+static inline void uremap_uffd_lock(struct userfaultfd_ctx *uffd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	down_read(&uffd->map_changing_lock);
+#endif
+}
+
+static inline void uremap_uffd_unlock(struct userfaultfd_ctx *uffd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	up_read(&uffd->map_changing_lock);
+#endif
+}
+
 /* 6.19 moved anon_vma_prepare() to mm/internal.h */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 int __anon_vma_prepare(struct vm_area_struct *vma);

@@ -249,16 +249,18 @@ static int uremap_retry(struct uremap_mv *mv)
 	return uremap_stop_src(mv, -EAGAIN, UREMAP_REASON_RETRY_LIMIT);
 }
 
-/* The pair of mappings: the one there is, or the next. */
-static int uremap_pair_get(struct uremap_mv *mv)
+/* Get on by one step, between the pair of mappings there is, or the next. */
+static int uremap_next_step(struct uremap_mv *mv)
 {
-	int err = uremap_uffd_check(mv);
+	int ret = unlikely(mv->uffd) ? uremap_uffd_begin(mv) : 0;
 
-	if (err)
-		return err;
-	if (likely(mv->src_vma && mv->done < mv->pair_end))
-		return 0;
-	return uremap_pair_find(mv);
+	if (!ret && unlikely(!mv->src_vma || mv->done >= mv->pair_end))
+		ret = uremap_pair_find(mv);
+	if (!ret)
+		ret = uremap_step(mv);
+	if (unlikely(mv->uffd))
+		uremap_uffd_end(mv);
+	return ret;
 }
 
 /* Look at a segment before its first step under these locks. */
@@ -290,9 +292,7 @@ static void uremap_move_steps(struct uremap_mv *mv)
 	while (mv->cur < mv->nr_segs && !mv->let_go) {
 		ret = uremap_seg_check(mv);
 		if (!ret)
-			ret = uremap_pair_get(mv);
-		if (!ret)
-			ret = uremap_step(mv);
+			ret = uremap_next_step(mv);
 		if (ret == UREMAP_RETRY)
 			ret = uremap_retry(mv);
 		if (!ret && mv->cur < mv->nr_segs)
@@ -324,7 +324,7 @@ static void uremap_move_turn(struct uremap_mv *mv)
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
-	if (uremap_uffd_get(mv)) {
+	if (!uremap_uffd_get(mv)) {
 		uremap_abort(mv, -EBADF, UREMAP_REASON_UFFD_GONE);
 	} else if (!mmap_read_trylock(mv->mm) &&
 		   mmap_read_lock_killable(mv->mm)) {

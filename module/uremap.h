@@ -6,13 +6,14 @@
  *
  *   ctx->lock                          (ioctl.c; moves read, registration writes)
  *     mm->mmap_lock, read              (move.c)
- *       mmu notifier start             (move_pte.c; may sleep)
- *         anon_vma->root->rwsem, write (rmap.c; kernels before 6.19)
- *           page-table locks: the first pair lower address first (walk.c),
- *                 further ones trylock only (tables.c)
- *             folio lock, trylock only (move_pte.c)
- *             ctx->hold_lock           (rmap.c; kernels before 6.8)
- *   folio lock, sleeping               (move.c; nothing below mmap_lock held)
+ *       map_changing_lock, read        (attach.c; from 6.9, if one is attached)
+ *         mmu notifier start           (move_pte.c; may sleep)
+ *           anon_vma->root->rwsem, write (rmap.c; kernels before 6.19)
+ *             page-table locks: the first pair lower address first (walk.c),
+ *                   further ones trylock only (tables.c)
+ *               folio lock, trylock only (move_pte.c)
+ *               ctx->hold_lock         (rmap.c; kernels before 6.8)
+ *         folio lock, sleeping         (settle.c; none of the last four held)
  *
  * The folio lock is outside the anon_vma and page-table locks in mm.  Inside
  * them it is only tried; whoever fails drops them all and waits outside.
@@ -233,9 +234,10 @@ static inline int uremap_stop_dst(struct uremap_mv *mv, int err, u32 reason)
 int uremap_attach(struct uremap_ctx *ctx, int fd);
 struct file *uremap_uffd_fget(int fd);
 long uremap_uffd_ask(struct file *file);
-int uremap_uffd_get(struct uremap_mv *mv);
+bool uremap_uffd_get(struct uremap_mv *mv);
 void uremap_uffd_put(struct uremap_mv *mv);
-int uremap_uffd_check(struct uremap_mv *mv);
+int uremap_uffd_begin(struct uremap_mv *mv);
+void uremap_uffd_end(struct uremap_mv *mv);
 bool uremap_uffd_owns(const struct uremap_mv *mv,
 		      const struct vm_area_struct *vma);
 int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,

@@ -126,8 +126,8 @@ struct uremap_range {
  *
  *  - EBADF:  @uffd is not an open descriptor
  *  - EINVAL: it is no userfaultfd, has not been through UFFDIO_API, or belongs
- *            to another process (before Linux 6.9 that is found by the moves)
- *  - EBUSY:  one is attached already
+ *            to another process
+ *  - EBUSY:  another one is attached already, and has not been closed
  */
 struct uremap_attach {
 	__s32 uffd;
