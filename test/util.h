@@ -408,6 +408,8 @@ int try_uffd_zero(int uffd, void *dst, size_t len);
 int try_uffd_poison(int uffd, void *start, size_t len);
 void uffd_wp(int uffd, const void *start, size_t len, bool protect);
 void uffd_wake(int uffd, const void *start, size_t len);
+/* How many threads sleep on it, whether their events have been read or not */
+int uffd_waiters(int uffd);
 /*
  * Waits up to @ms (-1: for ever) for a message.  False if none came, or the
  * descriptor failed.

@@ -160,6 +160,18 @@ void uffd_wake(int uffd, const void *start, size_t len)
 	expect_ok(ioctl(uffd, UFFDIO_WAKE, &range));
 }
 
+int uffd_waiters(int uffd)
+{
+	char path[64], text[512];
+	const char *total;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", uffd);
+	ck_assert(file_read(path, text, sizeof(text)));
+	total = strstr(text, "total:");
+	ck_assert_ptr_nonnull(total);
+	return atoi(total + strlen("total:"));
+}
+
 bool uffd_read(int uffd, int ms, struct uffd_msg *msg)
 {
 	struct pollfd p = { .fd = uffd, .events = POLLIN };
