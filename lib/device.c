@@ -143,7 +143,6 @@ static int settle(int fd)
 		fd_close(fd);
 		fd = high;
 	}
-	atomic_store(&last_fd, fd);
 	return fd;
 }
 
@@ -195,12 +194,16 @@ static int device_get(void)
 
 	saved = errno;
 	fd = device_open();
-	if (fd >= 0 &&
-	    !atomic_compare_exchange_strong(&self->dev, &known, fd + 1)) {
+	if (fd < 0)
+		goto out;
+	if (atomic_compare_exchange_strong(&self->dev, &known, fd + 1)) {
+		atomic_store(&last_fd, fd);
+	} else {
 		if (fd != known - 1)
 			fd_close(fd);
 		fd = known - 1;
 	}
+out:
 	errno = saved;
 	return fd;
 }
