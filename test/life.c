@@ -154,9 +154,13 @@ START_TEST(killed_user)
 }
 END_TEST
 
-/* Comes as soon as the module does, and is gone again soon. */
+/*
+ * Comes as soon as the module does, and is gone again soon: most of the time
+ * nobody must have the device open, or it could be unloaded by good luck only.
+ */
 static int visit(void *arg)
 {
+	const struct timespec pause = { .tv_nsec = 2000000 };
 	char *src = map_filled(N, 1, 0), *dst = map_anon(N);
 	struct uremap_range all = { .rights = RIGHTS_BOTH };
 
@@ -175,11 +179,12 @@ static int visit(void *arg)
 		if (r.ret)
 			ck_abort_msg("a visitor's move: %s, reason %s",
 				     strerror(r.err), reason_name(r.reason));
+		close(fd);
 		tmp = src;
 		src = dst;
 		dst = tmp;
 		range_check(src, N, 1, 0);
-		close(fd);
+		nanosleep(&pause, NULL);
 	}
 }
 
