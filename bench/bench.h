@@ -141,6 +141,7 @@ struct extra {
 };
 
 void storm(unsigned int reps);	/* storm.c */
+void wake(unsigned int reps);	/* wake.c */
 extern const struct extra extras[];
 extern const unsigned int nextras;
 

@@ -186,7 +186,7 @@ static void sleep_until(int pipe)
 		die("read: %s", strerror(errno));
 }
 
-static void wake(int pipe)
+static void release(int pipe)
 {
 	if (write(pipe, "", 1) != 1)
 		die("write: %s", strerror(errno));
@@ -195,7 +195,7 @@ static void wake(int pipe)
 static void *mover_second(void *unused)
 {
 	mover(1);
-	wake(meeting->done[1]);
+	release(meeting->done[1]);
 	return unused;
 }
 
@@ -256,7 +256,7 @@ static double movers_once(bool process, unsigned long *ipis)
 		pthread_join(thread, NULL);
 		pass_end(&mover_pass[1]);
 	} else {
-		wake(meeting->over[1]);
+		release(meeting->over[1]);
 		if (waitpid(pid, &status, 0) != pid || status)
 			die("the other mover failed");
 	}
@@ -304,6 +304,7 @@ const struct extra extras[] = {
 	{ "vmas", vmas },
 	{ "movers", movers },
 	{ "storm", storm },
+	{ "wake", wake },
 };
 
 const unsigned int nextras = sizeof(extras) / sizeof(extras[0]);

@@ -37,4 +37,4 @@ else
 	echo "# KVM does not load here: MMU notifiers are not measured"
 fi
 
-./bench -r "$reps" holes ranges vmas movers
+./bench -r "$reps" holes ranges vmas movers wake
