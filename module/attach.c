@@ -2,7 +2,7 @@
 /*
  * Working together with a userfaultfd.
  *
- * Everything is done through its own file operations: its context is private
+ * What can be is done through its own file operations: its context is private
  * to the kernel before 6.9, and its waiters can be woken no other way.
  *
  * Attaching takes no reference to the file.  A userfaultfd unregisters its
@@ -52,16 +52,21 @@ struct file *uremap_uffd_fget(int fd)
  * uremap_uffd_ask - may the memory of a userfaultfd be changed now?
  * @file: the userfaultfd
  *
- * A write-protect request looks first at whether the layout is changing, and
- * then reads its argument, which is none here.  Unlike its siblings it has no
- * field to report into, so it only looks, on every kernel.
+ * Where its structure cannot be seen: a write-protect request looks first at
+ * whether the layout is changing, and then reads its argument, which is none
+ * here.  Unlike its siblings it has no field to report into, so it only looks.
  *
  * Context: process context; mmap_lock may be held.
  * Return: -EINVAL if it has not been through UFFDIO_API, -EAGAIN if the layout
- *	is changing, -EFAULT if neither.
+ *	is changing, something else if neither.
  */
 long uremap_uffd_ask(struct file *file)
 {
+#ifdef UREMAP_UFFD_VISIBLE
+	if (!uremap_uffd_ready(file->private_data))
+		return -EINVAL;
+	return uremap_uffd_changing(file->private_data) ? -EAGAIN : 0;
+#else
 	long ret;
 
 	/* It will not fault in anything, which the debug checks cannot know. */
@@ -70,6 +75,7 @@ long uremap_uffd_ask(struct file *file)
 					 (unsigned long)ERR_PTR(-PAGE_SIZE));
 	pagefault_enable();
 	return ret;
+#endif
 }
 
 /* The attached userfaultfd, referenced, if its descriptor still stands for it. */

@@ -316,17 +316,35 @@ static inline bool uremap_uffd_is_of(const struct userfaultfd_ctx *uffd,
 #endif
 }
 
+/*
+ * The same one.  It has features once it has been through UFFDIO_API, if only
+ * the bit that says so.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define UREMAP_UFFD_VISIBLE
+
+static inline bool uremap_uffd_ready(const struct userfaultfd_ctx *uffd)
+{
+	return READ_ONCE(uffd->features);
+}
+
+static inline bool uremap_uffd_changing(struct userfaultfd_ctx *uffd)
+{
+	return atomic_read(&uffd->mmap_changing);
+}
+#endif
+
 /* 6.9 "userfaultfd: protect mmap_changing with rw_sem in userfaulfd_ctx" */
 static inline void uremap_uffd_lock(struct userfaultfd_ctx *uffd)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#ifdef UREMAP_UFFD_VISIBLE
 	down_read(&uffd->map_changing_lock);
 #endif
 }
 
 static inline void uremap_uffd_unlock(struct userfaultfd_ctx *uffd)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#ifdef UREMAP_UFFD_VISIBLE
 	up_read(&uffd->map_changing_lock);
 #endif
 }
