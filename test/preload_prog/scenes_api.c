@@ -57,9 +57,12 @@ static void api_pointer(void)
 	struct uffdio_api *ro = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd = uffd_new(), ret;
+	char *edge = map_filled(1);
 
 	ret = ioctl(fd, UFFDIO_API, NULL);
 	say("api at 0: %d %s", ret, strerrorname_np(errno));
+	ret = ioctl(fd, UFFDIO_API, edge + PAGE - 16);
+	say("api half there: %d %s", ret, strerrorname_np(errno));
 	ret = ioctl(fd, UFFDIO_REGISTER, NULL);
 	say("register before api: %d %s", ret, strerrorname_np(errno));
 	ro->api = UFFD_API;

@@ -184,6 +184,28 @@ static void private_file(void)
 	look("dst", dst, 1);
 }
 
+/* What looks like ordinary memory, and is or is not. */
+static void special(void)
+{
+	char *src = map_filled(2), *dst = map(2), *zero, *huge;
+	int fd = uffd_open(0), file = open("/dev/zero", O_RDWR);
+
+	uffd_register(fd, dst, 2);
+	need(file >= 0);
+	zero = mmap(NULL, PAGE, RW, MAP_PRIVATE, file, 0);
+	need(zero != MAP_FAILED);
+	fill(zero, 1, 'Z');
+	move(fd, dst, zero, 1, 0);
+	look("dst", dst, 2);
+	/* no page of it is needed */
+	huge = mmap(NULL, HUGE, RW, ANON | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	need(huge != MAP_FAILED);
+	move(fd, dst + PAGE, huge, 1, 0);
+	move(fd, dst + PAGE, huge, 1, HOLES);
+	move(fd, huge, src, 1, 0);
+	look("src", src, 2);
+}
+
 static void unregistered(void)
 {
 	int a = uffd_open(0), b = uffd_open(0);
@@ -249,6 +271,7 @@ const struct scene scenes_error[] = {
 	{ "locked", locked },
 	{ "shared", shared },
 	{ "private_file", private_file },
+	{ "special", special },
 	{ "unregistered", unregistered },
 	{ "order", order },
 	{ "overlap", overlap },

@@ -4,6 +4,7 @@
 
 #include <linux/io_uring.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/uio.h>
 
 static void pages(void)
@@ -158,6 +159,73 @@ static void pinned(void)
 	look("dst", dst, 4);
 }
 
+static uint64_t frame(void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t pm = 0;
+
+	need(fd >= 0 && pread(fd, &pm, 8, ADDR(page) / PAGE * 8) == 8);
+	close(fd);
+	return pm & (((uint64_t)1 << 55) - 1);
+}
+
+static void ksm_run(const char *text)
+{
+	int fd = open("/sys/kernel/mm/ksm/run", O_WRONLY | O_CLOEXEC);
+
+	need(fd >= 0 && write(fd, text, 1) == 1);
+	close(fd);
+}
+
+/* Pages that KSM has merged belong to nobody in particular. */
+static void merged(void)
+{
+	char *src = map(3), *dst = map(3);
+	int fd = uffd_open(0);
+
+	fill(src, 1, 'A');
+	fill(src + PAGE, 1, 'M');
+	fill(src + 2 * PAGE, 1, 'M');
+	uffd_register(fd, dst, 3);
+	need(!madvise(src, 3 * PAGE, MADV_MERGEABLE));
+	ksm_run("1");
+	while (frame(src + PAGE) != frame(src + 2 * PAGE))
+		usleep(10000);
+	ksm_run("0");
+	move(fd, dst + PAGE, src + PAGE, 1, 0);
+	move(fd, dst + PAGE, src + PAGE, 2, HOLES);
+	look("src", src, 3);
+	fill(src + 2 * PAGE, 1, 'W');
+	move(fd, dst + 2 * PAGE, src + 2 * PAGE, 1, 0);
+	look("src", src, 3);
+	look("dst", dst, 3);
+}
+
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
+/* A memory error at the source, and one in the way. */
+static void poisoned(void)
+{
+	char *src = map_filled(4), *dst = map(4);
+	int fd = uffd_open(0);
+
+	fill(dst + 3 * PAGE, 1, 'X');
+	need(signal(SIGBUS, ignore) != SIG_ERR);
+	need(!madvise(src + PAGE, PAGE, MADV_HWPOISON));
+	need(!madvise(dst + 3 * PAGE, PAGE, MADV_HWPOISON));
+	uffd_register(fd, dst, 4);
+	move(fd, dst, src, 4, 0);
+	move(fd, dst + PAGE, src + PAGE, 3, 0);
+	move(fd, dst + PAGE, src + PAGE, 3, HOLES);
+	move(fd, dst + 2 * PAGE, src + 2 * PAGE, 2, 0);
+	move(fd, dst + 3 * PAGE, src + 3 * PAGE, 1, 0);
+	look("dst", dst, 3);
+	look("src", src + 3 * PAGE, 1);
+}
+
 static void *remover(void *arg)
 {
 	need(!madvise(arg, PAGE, MADV_DONTNEED));
@@ -219,6 +287,8 @@ const struct scene scenes_page[] = {
 	{ "zero_page", zero_page },
 	{ "after_fork", after_fork },
 	{ "pinned", pinned },
+	{ "merged", merged },
+	{ "poisoned", poisoned },
 	{ "changing", changing },
 	{ "write_protect", write_protect },
 	{ NULL, NULL }

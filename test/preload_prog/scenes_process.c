@@ -2,6 +2,7 @@
 /* Descriptors that were duplicated, sent, inherited or closed; threads. */
 #include "prog.h"
 
+#include <signal.h>
 #include <sys/socket.h>
 
 static int join(pid_t pid)
@@ -234,6 +235,131 @@ static void daemon_closes(void)
 	look("dst", dst, 2);
 }
 
+/* A program that starts another, here itself: all begins from the start. */
+static void executed(void)
+{
+	char *src = map_filled(1), *dst = map(1), line[128];
+	int fd = uffd_open(0), out[2];
+	pid_t pid;
+	FILE *f;
+
+	uffd_register(fd, dst, 1);
+	move(fd, dst, src, 1, 0);
+	/* kept open, but of no use to another program */
+	need(!fcntl(fd, F_SETFD, 0) && !pipe2(out, O_CLOEXEC));
+	pid = vfork();
+	need(pid >= 0);
+	if (!pid) {
+		dup2(out[1], STDOUT_FILENO);
+		execl("/proc/self/exe", "preload_prog", "no_feature", NULL);
+		_exit(1);
+	}
+	close(out[1]);
+	f = fdopen(out[0], "r");
+	need(f);
+	while (fgets(line, sizeof(line), f))
+		printf("  of the other: %s", line);
+	say("ended: %#x", join(pid));
+	move(fd, dst, src, 1, 0);
+}
+
+/* A child by vfork() is of the same memory, with descriptors of its own. */
+static void borrowed(void)
+{
+	struct uffdio_move m = { .len = PAGE };
+	char *src = map_filled(3), *dst = map(3);
+	int fd = uffd_open(0);
+	volatile int ret = -1;
+	pid_t pid;
+
+	uffd_register(fd, dst, 3);
+	m.dst = ADDR(dst);
+	m.src = ADDR(src);
+	pid = vfork();
+	need(pid >= 0);
+	if (!pid) {
+		ret = ioctl(fd, UFFDIO_MOVE, &m);
+		_exit(0);
+	}
+	say("ended: %#x, the child's move: %d, %lld", join(pid), ret,
+	    (long long)m.move);
+	move(fd, dst + PAGE, src + PAGE, 1, 0);
+	pid = vfork();
+	need(pid >= 0);
+	if (!pid) {
+		m.dst += 2 * PAGE;
+		m.src += 2 * PAGE;
+		/* all but the one */
+		for (int n = 3; n < 1024; n++)
+			if (n != fd)
+				close(n);
+		ret = ioctl(fd, UFFDIO_MOVE, &m);
+		_exit(0);
+	}
+	say("ended: %#x, the child's move: %d, %lld", join(pid), ret,
+	    (long long)m.move);
+	look("dst", dst, 3);
+	move(fd, dst, src, 1, HOLES);
+}
+
+static struct uffdio_move handler_move;
+static int handler_uffd, handler_errno;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	errno = 0;
+	if (ioctl(handler_uffd, UFFDIO_MOVE, &handler_move))
+		handler_errno = errno;
+	errno = 77;
+}
+
+/* How many of two pages hold what the handler moves */
+static int places(char *two)
+{
+	unsigned char there[2];
+	int n, sum = 0;
+
+	need(!mincore(two, 2 * PAGE, there));
+	for (n = 0; n < 2; n++)
+		sum += there[n] && page_letter(two + n * PAGE) == 'A';
+	return sum;
+}
+
+/* A handler that moves, also when it interrupts another move of its thread. */
+static void in_handler(void)
+{
+	char *src = map_filled(2), *dst = map(2);
+	char *a = map(64), *b = map(64);
+	int n;
+
+	fill(a, 64, 'A');
+	need(signal(SIGALRM, on_signal) != SIG_ERR);
+	handler_uffd = uffd_open(0);
+	uffd_register(handler_uffd, dst, 2);
+	uffd_register(handler_uffd, a, 64);
+	uffd_register(handler_uffd, b, 64);
+	handler_move.dst = ADDR(dst);
+	handler_move.src = ADDR(src);
+	handler_move.len = PAGE;
+	raise(SIGALRM);
+	say("in the handler: %d, %lld", handler_errno,
+	    (long long)handler_move.move);
+	look("dst", dst, 2);
+	/* from now on there and back, and most of them interrupted */
+	ualarm(5000, 5000);
+	for (n = 0; n < 400; n++) {
+		if (move_quiet(handler_uffd, n % 2 ? a : b, n % 2 ? b : a,
+			       64 * PAGE, 0))
+			say("move %d failed", n);
+		handler_move.dst = ADDR(n % 2 ? dst : dst + PAGE);
+		handler_move.src = ADDR(n % 2 ? dst + PAGE : dst);
+	}
+	ualarm(0, 0);
+	look("all", a, 64);
+	say("the page is at %d place", places(dst));
+}
+
 enum { MOVERS = 8, EACH = 64 };
 static char *threads_src, *threads_dst;
 static int threads_uffd;
@@ -280,6 +406,9 @@ const struct scene scenes_process[] = {
 	{ "inherited", inherited },
 	{ "from_device", from_device },
 	{ "daemon_closes", daemon_closes },
+	{ "executed", executed },
+	{ "borrowed", borrowed },
+	{ "in_handler", in_handler },
 	{ "threads", threads },
 	{ NULL, NULL }
 };
