@@ -26,6 +26,8 @@ void mem_want(enum folio folio)
 {
 	try_write_file(THP "enabled", "madvise");
 	try_write_file(THP "defrag", "always");
+	/* khugepaged would fill up a destination that is half moved to */
+	try_write_file(THP "khugepaged/max_ptes_none", "0");
 	try_write_file(THP "hugepages-64kB/enabled",
 		       folio == FOLIO_64K ? "madvise" : "never");
 	if (!try_write_file(THP "hugepages-2048kB/enabled",

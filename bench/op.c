@@ -101,8 +101,9 @@ static void uremap_movev_run(struct pass *p)
 		}
 		v.nr = n;
 		if (ioctl(dev, UREMAP_IOC_MOVEV, &v))
-			die("MOVEV: %s, segment %u, reason %u", strerror(errno), v.done,
-			    seg[v.done < n ? v.done : 0].reason);
+			die("MOVEV: %s, segment %u, reason %u at %llx", strerror(errno), v.done,
+			    seg[v.done ? v.done - 1 : 0].reason,
+			    seg[v.done ? v.done - 1 : 0].stop);
 	}
 }
 
