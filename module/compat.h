@@ -150,7 +150,24 @@ static inline void uremap_notifier_range_init(struct mmu_notifier_range *range,
 }
 #undef mmu_notifier_range_init
 #define mmu_notifier_range_init		uremap_notifier_range_init
+#endif
+
+/*
+ * 6.6 "mmu_notifiers: call invalidate_range() when invalidating TLBs": a flush
+ * reaches devices that share the page tables (SVA), too.  Before, they are told
+ * by themselves.  The end of a notifier pair does that, but the page-table locks
+ * are gone by then, and the page may be as well (C15).
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 #define UREMAP_NOTIFIER_END_ONLY_END
+#define UREMAP_NOTIFIER_RANGE
+#define uremap_flush_devices(mm, start, end)				\
+	mmu_notifier_invalidate_range(mm, start, end)
+#else
+static inline void uremap_flush_devices(struct mm_struct *mm,
+					unsigned long start, unsigned long end)
+{
+}
 #endif
 
 /* 5.14 "mm: introduce vma_lookup()" */

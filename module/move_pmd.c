@@ -65,6 +65,7 @@ static u32 uremap_pmd_run(struct uremap_mv *mv, struct folio *folio,
 
 	pmd = pmdp_huge_get_and_clear(mv->mm, src, src_pmd);
 	flush_tlb_mm_range(mv->mm, src, src + PMD_SIZE, PMD_SHIFT, false);
+	uremap_flush_devices(mv->mm, src, src + PMD_SIZE);
 	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
 	/* Between clearing the entry and reading the pin count: C1. */
 	smp_mb();

@@ -61,6 +61,7 @@ static void uremap_batch_finish(struct uremap_batch *b,
 	if (!b->taken)
 		return;
 	flush_tlb_mm_range(b->mm, c->src_lo, c->src_hi, PAGE_SHIFT, false);
+	uremap_flush_devices(b->mm, c->src_lo, c->src_hi);
 	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
 	/* Between clearing entries and reading pin counts: C1. */
 	smp_mb();

@@ -39,6 +39,15 @@
 		   (struct mmu_notifier_range *range), (range))
 #endif
 
+#ifdef UREMAP_NOTIFIER_RANGE
+#define UREMAP_SYMS_NOTIFIER_RANGE(UREMAP_SYM)				\
+	UREMAP_SYM(void, __mmu_notifier_invalidate_range,		\
+		   (struct mm_struct *mm, unsigned long start,		\
+		    unsigned long end), (mm, start, end))
+#else
+#define UREMAP_SYMS_NOTIFIER_RANGE(UREMAP_SYM)
+#endif
+
 #ifdef UREMAP_RMAP_ANON_VMA_HOLD
 #define UREMAP_SYMS_RMAP(UREMAP_SYM)					\
 	UREMAP_SYM(void, __put_anon_vma, (struct anon_vma *anon_vma),	\
@@ -114,6 +123,7 @@ int uremap_no_such_symbol_either(void);
 	UREMAP_SYM(int, __mmu_notifier_invalidate_range_start,		\
 		   (struct mmu_notifier_range *range), (range))		\
 	UREMAP_SYMS_NOTIFIER_END(UREMAP_SYM)				\
+	UREMAP_SYMS_NOTIFIER_RANGE(UREMAP_SYM)				\
 	UREMAP_SYMS_P4D(UREMAP_SYM)					\
 	UREMAP_SYM(int, __pmd_alloc,					\
 		   (struct mm_struct *mm, pud_t *pud, unsigned long addr), \
