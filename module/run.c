@@ -14,6 +14,19 @@
 #include "batch.h"
 
 /*
+ * No anon_vma leads to the folio.  What KSM has merged can be copied, but before
+ * 5.19 only by a write fault, which would be an event where userfaultfd protects
+ * the page (G1).
+ */
+static u32 uremap_not_anon_reason(struct folio *folio, pte_t pte)
+{
+	if (!folio_test_ksm(folio))
+		return UREMAP_REASON_SRC_SPECIAL;
+	return UREMAP_UNSHARE_IS_WRITE && pte_uffd_wp(pte) ?
+	       UREMAP_REASON_WP_SHARED : UREMAP_REASON_KSM;
+}
+
+/*
  * May this folio move?  It is locked, so reclaim, migration, KSM and splitting
  * stay away until the batch is through.  The pin test is repeated once no new
  * pin can come; here it saves clearing what would have to be put back.
@@ -22,8 +35,7 @@ static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
 			       struct page *page, pte_t pte)
 {
 	if (unlikely(!uremap_folio_test_anon(folio)))
-		return folio_test_ksm(folio) ? UREMAP_REASON_KSM :
-					       UREMAP_REASON_SRC_SPECIAL;
+		return uremap_not_anon_reason(folio, pte);
 	if (unlikely(uremap_page_hwpoisoned(page)))
 		return UREMAP_REASON_HWPOISON;
 	if (unlikely(folio_maybe_dma_pinned(folio)))

@@ -118,6 +118,37 @@ START_TEST(merged_unshared)
 }
 END_TEST
 
+/*
+ * Protected by userfaultfd after that: copied where that takes no write fault,
+ * for a write would be an event; else refused at once, by another reason.
+ */
+START_TEST(merged_protected)
+{
+	int fd = dev_open_all(), uffd = wp_open(0);
+	char *a = map_filled(N, ID, 1), *b = map_filled(N, ID, 1);
+	char *dst = map_anon(N);
+	struct uffd_msg msg;
+	struct move_result r;
+
+	merge(a, b, N);
+	uffd_register(uffd, a, N * PAGE, UFFDIO_REGISTER_MODE_WP);
+	uffd_wp(uffd, a, N * PAGE, true);
+	r = try_move(fd, dst, a, N * PAGE, UREMAP_MOVE_UNSHARE);
+	if (kernel_has_pae()) {
+		expect_result(r, .done = N * PAGE, .healed = N * PAGE);
+		ck_assert_uint_eq(count_merged(dst, b, N), 0);
+		range_check(dst, N, ID, 1);
+	} else {
+		expect_result(r, REFUSED(EBUSY, WP_SHARED), .stop = ADDR(a));
+		ck_assert_uint_eq(count_merged(a, b, N), N);
+		check_wp_bits(a, N, true);
+		range_check(a, N, ID, 1);
+	}
+	ck_assert(!uffd_read(uffd, 0, &msg));
+	range_check(b, N, ID, 1);
+}
+END_TEST
+
 /* Before and after a merged page things go on as without it. */
 START_TEST(merged_among_others)
 {
@@ -314,6 +345,7 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST(merged_refused),
 	UTEST(merged_unshared),
+	UTEST(merged_protected),
 	UTEST(merged_among_others),
 	UTEST(merged_after_move),
 	UTEST_SLOW(looked_at, 300),
