@@ -128,10 +128,12 @@ static inline bool uremap_page_hwpoisoned(struct page *page)
 }
 
 /**
- * uremap_folio_hwpoisoned - has the memory of any page of a THP failed?
- * @folio: mapped by a PMD entry
+ * uremap_folio_hwpoisoned - has the memory of any page of a large folio failed?
+ * @folio: a large folio
  *
- * Before 5.16 memory_failure() leaves no THP whole that has such a page.
+ * memory_failure() leaves one whole that it cannot split.  Before 5.16 it does
+ * not write that down for the folio, only for the page; such a folio moves with
+ * what is broken in it.
  *
  * Context: any.
  * Return: true if so.

@@ -92,6 +92,9 @@ u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 
 	if (page != folio_page(folio, 0) || nr > r->nr - i)
 		return UREMAP_REASON_LARGE_FOLIO;
+	/* What is well moves by itself, what is broken stays and says so. */
+	if (unlikely(uremap_folio_hwpoisoned(folio)))
+		return UREMAP_REASON_LARGE_FOLIO;
 	if (unlikely(!uremap_large_plain(r, i, page, nr))) {
 		why = uremap_large_reason(b->mv, r, i, folio, nr);
 		if (why)

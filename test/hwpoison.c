@@ -89,9 +89,72 @@ START_TEST(huge)
 }
 END_TEST
 
+/*
+ * A huge page that could not be split, because somebody refers to it, has the
+ * broken page among the others.  As long as that is so nothing moves; then what
+ * is well, up to the broken page.  Mapped by one entry (0) all of it stays.
+ * Before 5.16 the kernel does not note on the huge page that it is broken, so
+ * there it moves, and the broken page with it.
+ */
+static void break_whole(char *src, char *bad)
+{
+	int write_end, fd = get_pages(src + 3 * PAGE, 1, &write_end);
+
+	ck_assert_int_ne(try_break_page(bad), 0);
+	ck_assert(folio_whole(src, HPAGES));
+	close(fd);
+	close(write_end);
+}
+
+START_TEST(whole)
+{
+	int fd = dev_open_all();
+	char *src = map_thp(1, 1, 1), *dst = map_thp_dst(1);
+	char *bad = src + 100 * PAGE;
+
+	if (_i)
+		split_mapping(src);
+	break_whole(src, bad);
+	if (!kernel_at_least(5, 16)) {
+		expect_move(fd, dst, src, PMD, 0);
+		ck_assert(folio_whole(dst, HPAGES));
+		range_check(dst, HPAGES, 1, 1);
+	} else if (_i) {
+		expect_move_part(fd, dst, src, PMD, 0, 100 * PAGE, EFAULT,
+				 HWPOISON, ADDR(bad));
+		range_check(dst, 100, 1, 1);
+		ck_assert(!page_populated(dst + 100 * PAGE));
+		expect_move(fd, dst + 101 * PAGE, bad + PAGE, 411 * PAGE, 0);
+		range_check(dst + 101 * PAGE, 411, 102, 1);
+	} else {
+		expect_no_move(fd, dst, src, PMD, 0, EFAULT, HWPOISON,
+			       ADDR(src));
+		ck_assert_int_eq(huge_kb(src), PMD / 1024);
+	}
+}
+END_TEST
+
+START_TEST(whole_and_referenced)
+{
+	int fd = dev_open_all(), pipe, write_end;
+	char *src = map_thp(1, 1, 1), *dst = map_thp_dst(1);
+
+	skip_if(!kernel_at_least(5, 16), "nobody is told that it is broken");
+	split_mapping(src);
+	break_whole(src, src + 100 * PAGE);
+	pipe = get_pages(src + 3 * PAGE, 1, &write_end);
+	expect_no_move(fd, dst, src, PMD, 0, EBUSY, SPLIT_FAILED, ADDR(src));
+	ck_assert(folio_whole(src, HPAGES));
+	close(pipe);
+	close(write_end);
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_LOOP(source, 2),
 	UTEST(destination),
 	UTEST(huge),
+	UTEST_LOOP(whole, 2),
+	UTEST(whole_and_referenced),
 };
 UTEST_MAIN("hwpoison", tests)

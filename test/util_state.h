@@ -73,6 +73,8 @@ int get_pages(char *start, size_t pages, int *write_end);
 
 /* A memory error, as the kernel handles a real one; some report it by SIGBUS. */
 void break_page(char *page);
+/* The same, but returns the errno of what the kernel did, or 0. */
+int try_break_page(char *page);
 
 /* ---- write-protection (util_trap.c) ------------------------------------ */
 
