@@ -113,7 +113,11 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define PTE_MARKER_UFFD_WP	0
 #endif
 #ifndef PTE_MARKER_POISONED
+#ifdef PTE_MARKER_SWAPIN_ERROR
+#define PTE_MARKER_POISONED	PTE_MARKER_SWAPIN_ERROR
+#else
 #define PTE_MARKER_POISONED	0
+#endif
 #endif
 #ifndef PTE_MARKER_GUARD
 #define PTE_MARKER_GUARD	0

@@ -32,7 +32,8 @@ u32 uremap_dst_reason(pte_t pte)
 		return UREMAP_REASON_DST_GUARD;
 	if (marker & PTE_MARKER_POISONED)
 		return UREMAP_REASON_DST_POISON;
-	return UREMAP_REASON_NONE;
+	return marker == PTE_MARKER_UFFD_WP ? UREMAP_REASON_NONE :
+					      UREMAP_REASON_DST_BUSY;
 }
 
 /**
@@ -70,7 +71,8 @@ u32 uremap_src_leaf_reason(pte_t pte)
 		return UREMAP_REASON_SRC_GUARD;
 	if (marker & PTE_MARKER_POISONED)
 		return UREMAP_REASON_SRC_POISON;
-	return UREMAP_REASON_SRC_WP_MARKER;
+	return marker == PTE_MARKER_UFFD_WP ? UREMAP_REASON_SRC_WP_MARKER :
+					      UREMAP_REASON_SRC_SPECIAL;
 }
 
 /*
