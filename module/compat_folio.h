@@ -95,8 +95,10 @@ static inline struct anon_vma *uremap_folio_anon_vma(struct folio *folio)
  * @index:    linear page index of its first page there
  *
  * folio_referenced() reads the mapping without the folio lock before 6.19 and
- * takes the pointer and its flag apart, so both are stored at once: what
- * folio_move_anon_rmap() of mm/rmap.c does and says.
+ * takes the pointer and its flag apart, so both are stored at once, as
+ * folio_move_anon_rmap() of mm/rmap.c does.  The index is stored first: who finds
+ * the new mapping may lock the new anon_vma, which a move does not, and must not
+ * look for the folio in there at its old index.
  *
  * Context: folio lock held.
  */
@@ -107,11 +109,13 @@ static inline void uremap_folio_set_anon_rmap(struct folio *folio,
 	void *mapping = (void *)anon_vma + FOLIO_MAPPING_ANON;
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 16, 0)
-	WRITE_ONCE(folio->page.mapping, mapping);
-	folio->page.index = index;
+	WRITE_ONCE(folio->page.index, index);
+	/* Pairs with reading the index by way of this pointer. */
+	smp_store_release(&folio->page.mapping, mapping);
 #else
-	WRITE_ONCE(folio->mapping, mapping);
-	folio->index = index;
+	WRITE_ONCE(folio->index, index);
+	/* Pairs with reading the index by way of this pointer. */
+	smp_store_release(&folio->mapping, mapping);
 #endif
 }
 
