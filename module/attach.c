@@ -25,6 +25,8 @@
 
 /* Runs of pages looked up before waiting threads are woken for them. */
 #define UREMAP_WAKE_RUNS	32
+/* Bytes looked through before the mmap lock is let go of, and signals are seen. */
+#define UREMAP_WAKE_SPAN	(128UL << 20)
 
 static bool uremap_is_uffd(struct file *file)
 {
@@ -276,6 +278,7 @@ static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
 	unsigned int nr = 0;
 	u32 why;
 
+	end = min(end, addr + UREMAP_WAKE_SPAN);
 	mmap_read_lock(mv->mm);
 	while (addr < end && nr < 2 * UREMAP_WAKE_RUNS) {
 		struct vm_area_struct *vma = find_vma(mv->mm, addr);

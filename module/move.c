@@ -14,6 +14,12 @@
 #include "batch.h"
 #include "trace.h"
 
+/*
+ * Bytes of a hole looked through in one step: what a move left behind has page
+ * tables, all of which are read to find that out.
+ */
+#define UREMAP_HOLE_SPAN	(8UL << 30)
+
 /* What is wrong with a segment in itself?  Checked as userfaultfd does. */
 static __always_inline u32
 uremap_seg_reason(const struct uremap_mv *mv, const struct uremap_segment *seg,
@@ -186,6 +192,7 @@ static int uremap_step(struct uremap_mv *mv)
 	if (!src_pmd || pmd_none(pmdp_get_lockless(src_pmd))) {
 		if (mv->strict && !(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
 			return uremap_stop_no_table(mv, src_pmd);
+		len = min(len, UREMAP_HOLE_SPAN);
 		next = uremap_first_populated(mv->mm, src, src + len);
 		return next == src ? UREMAP_RETRY :
 				     uremap_skip_hole(mv, next - src);
@@ -277,9 +284,9 @@ static int uremap_seg_check(struct uremap_mv *mv)
 }
 
 /* Does the call end with the segment that has just failed? */
-static bool uremap_gives_up(struct uremap_mv *mv, int err)
+static bool uremap_gives_up(const struct uremap_mv *mv)
 {
-	return !mv->go_on || err == -EINTR || err == -EBADF;
+	return !mv->go_on || fatal_signal_pending(current);
 }
 
 /* Everything between taking and dropping the mmap lock. */
@@ -300,10 +307,11 @@ static void uremap_move_steps(struct uremap_mv *mv)
 		if (likely(!ret))
 			continue;
 		uremap_seg_end(mv);
-		if (uremap_gives_up(mv, ret)) {
+		if (uremap_gives_up(mv)) {
 			mv->let_go = false;
 			return;
 		}
+		cond_resched();
 	}
 }
 

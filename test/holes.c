@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Proves that holes stop a move unless it allows them, that they are counted
- * apart, skipped at any level of the page table, and cost no memory (B-none).
+ * apart, skipped at any level of the page table, and cost no memory (B-none);
+ * and that threads that wait for the pages between them are woken, however far
+ * apart.
  */
 #include "util.h"
 
@@ -208,6 +210,46 @@ START_TEST(gap_is_no_hole)
 }
 END_TEST
 
+static void *waits(void *arg)
+{
+	page_check(arg, 1, 1);
+	return NULL;
+}
+
+/*
+ * The dozen pages around each 64 MiB of 320: of two neighbours one is awaited.
+ * Pages to wake for are looked up 128 MiB at a time.
+ */
+START_TEST(far_apart)
+{
+	enum { N = 4, NEAR = 6, STEP = 16384, ALL = (N + 1) * STEP };
+	int fd = dev_open_all(), uffd = uffd_open(0), i, k;
+	char *src = map_anon(ALL), *dst = map_anon(ALL);
+	struct uremap_attach attach = { .uffd = uffd };
+	pthread_t t[N * NEAR];
+	struct uffd_msg msg;
+	size_t at;
+
+	expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &attach));
+	uffd_register(uffd, dst, ALL * PAGE, UFFDIO_REGISTER_MODE_MISSING);
+	for (i = 0; i < N; i++) {
+		for (k = 0; k < 2 * NEAR; k++) {
+			at = (i + 1) * STEP - NEAR + k;
+			page_fill(src + at * PAGE, 1, 1);
+			if (k % 2)
+				continue;
+			t[i * NEAR + k / 2] = thread_start(waits,
+							   dst + at * PAGE);
+			ck_assert(uffd_read(uffd, 20000, &msg));
+		}
+	}
+	expect_move_holes(fd, dst, src, ALL * PAGE, HOLES,
+			  (ALL - N * 2 * NEAR) * PAGE);
+	for (i = 0; i < N * NEAR; i++)
+		thread_join(t[i]);
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST(refused),
 	UTEST(nothing_at_all),
@@ -220,5 +262,6 @@ static const struct utest tests[] = {
 	UTEST(destination_of_a_hole),
 	UTEST(destination_of_a_large_hole),
 	UTEST(gap_is_no_hole),
+	UTEST(far_apart),
 };
 UTEST_MAIN("holes", tests)
