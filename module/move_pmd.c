@@ -203,7 +203,9 @@ int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		return UREMAP_RETRY;
 	/* Migration is waited for, device memory comes back. */
 	if (!pmd_present(pmd))
-		return uremap_fault_in(mv);
+		return uremap_settle(mv, src_pmd, pmd_is_migration_entry(pmd) ?
+				     UREMAP_REASON_MIGRATING :
+				     UREMAP_REASON_DEVICE);
 	if (((src | dst) & ~PMD_MASK) || len < PMD_SIZE)
 		return uremap_move_thp_part(mv, src_pmd, pmd);
 	if (!pmd_none(pmdp_get_lockless(dst_pmd)))
