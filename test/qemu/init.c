@@ -42,14 +42,14 @@
 static const char bad_lines[] =
 	"^(Oops|general protection fault|double fault|stack segment|invalid opcode)"
 	"|^(kernel tried to execute|Kernel panic|unable to handle|page dumped)"
-	"|(^|: )(BUG|WARNING): |^INFO: (task|lockdep|trying to register)"
+	"|(^|: )(BUG|WARNING): |^BUG |^INFO: (task|lockdep|trying to register)"
 	"|detected stall|detected expedited stall|self-detected stall"
 	"|kernel BUG at|blocked for more than"
 	"|Bad (rss-counter|page|swap|pagetable)|: bad (pgd|p4d|pud|pmd|pte) "
 	"|Unused swap|non-zero (pgtables_bytes|swap)|page_table_check"
 	"|refcount_t: |(list_add|list_del) corruption|sleeping function called"
 	"|scheduling while atomic|possible (recursive|circular|irq)"
-	"|suspicious RCU|UBSAN: |kmemleak: [1-9]|Objects remaining";
+	"|suspicious RCU|UBSAN: |kmemleak: ([1-9]|.*disabled)|Objects remaining";
 
 /* died, bad page, warned, soft lockup, machine check, forced load or unload */
 #define BAD_TAINTS	(1 << 7 | 1 << 5 | 1 << 9 | 1 << 14 | 1 << 4 | 1 << 1 | 1 << 3)
@@ -221,6 +221,52 @@ static void check_taint(bool *clean)
 }
 
 /*
+ * A debug kernel looks for memory that nobody points to any more only when it is
+ * asked to, and reports an object in the second search that misses it: by then it
+ * is more than five seconds old and has not changed.  What it says of a leak is
+ * in a file, from there it goes to the console.
+ */
+static void check_leaks(void)
+{
+	static const char name[] = "/sys/kernel/debug/kmemleak";
+	char line[512];
+	FILE *in, *log;
+	int i;
+
+	if (access(name, F_OK))
+		return;
+	sleep(6);
+	for (i = 0; i < 2; i++)
+		write_file(name, "scan");
+	in = fopen(name, "r");
+	log = fopen("/dev/kmsg", "w");
+	if (!in || !log)
+		die(name);
+	setlinebuf(log);
+	while (fgets(line, sizeof(line), in))
+		fprintf(log, "<4>leak: %s", line);
+	fclose(in);
+	fclose(log);
+}
+
+/* Lockdep turns itself off with its first report, and where it gives up. */
+static void check_lockdep(bool *clean)
+{
+	FILE *f = fopen("/proc/lockdep_stats", "r");
+	char line[256];
+	int on = 1;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, " debug_locks: %d", &on);
+	if (f)
+		fclose(f);
+	if (!on) {
+		fprintf(report, "log bad: lockdep is off\n");
+		*clean = false;
+	}
+}
+
+/*
  * Each record is "prio,seq,time,flags;text", continuation lines follow.  The
  * test runner notes in the log which test it starts ("test: NAME").
  */
@@ -263,6 +309,7 @@ static void check_log(void)
 		die("/dev/kmsg");
 	close(fd);
 	check_taint(&clean);
+	check_lockdep(&clean);
 	if (clean)
 		fprintf(report, "log ok\n");
 }
@@ -288,6 +335,7 @@ int main(void)
 		fprintf(report, "command %d\n", run_command());
 	if (load)
 		check_module();
+	check_leaks();
 	check_log();
 	fprintf(report, "done\n");
 	fflush(report);
