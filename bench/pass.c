@@ -144,13 +144,14 @@ static double once(struct pass *p, unsigned long *ipis, bool counts)
 static double count_flushes(struct pass *p)
 {
 	double flushes = -1;
+	bool counting;
 
 	pass_begin(p);
-	if (clock_flushes_start()) {
-		clock_sync();
-		p->op->run(p);
+	counting = clock_flushes_start();
+	clock_sync();
+	p->op->run(p);
+	if (counting)
 		flushes = (double)clock_flushes_stop() / p->pages;
-	}
 	pass_end(p);
 	return flushes;
 }
