@@ -297,6 +297,7 @@ size_t count_populated(const void *start, size_t pages);
 #define KPF_COMPOUND_TAIL (1ULL << 16)
 #define KPF_UNEVICTABLE	(1ULL << 18)
 #define KPF_HWPOISON	(1ULL << 19)
+#define KPF_HWPOISON	(1ULL << 19)
 #define KPF_KSM		(1ULL << 21)	/* 6.12: all anonymous pages have it */
 #define KPF_THP		(1ULL << 22)
 #define KPF_ZERO_PAGE	(1ULL << 24)

@@ -257,7 +257,8 @@ static void check_lockdep(bool *clean)
 	int on = 1;
 
 	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, " debug_locks: %d", &on);
+		if (sscanf(line, " debug_locks: %d", &on) == 1)
+			break;
 	if (f)
 		fclose(f);
 	if (!on) {
