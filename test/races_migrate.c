@@ -25,10 +25,14 @@ struct race {
 	__u64 mode;
 	int rounds;
 	volatile bool stop;
-	unsigned long moved, refused, other;
+	unsigned long moved, refused;
+	volatile unsigned long other;
 };
 
-/* Moves all pages to the other area, in runs, each time; owns them alone. */
+/*
+ * Moves all pages to the other area, in runs, each time; owns them alone. Goes on
+ * until the others had a part in it, too: on a busy machine they may start late.
+ */
 static void *moves(void *arg)
 {
 	uint64_t until = now_ms() + WALL_MS;
@@ -38,7 +42,8 @@ static void *moves(void *arg)
 	int round;
 	char *t;
 
-	for (round = 0; round < w->rounds && now_ms() < until; round++) {
+	for (round = 0; (round < w->rounds || !w->other) && now_ms() < until;
+	     round++) {
 		for (at = 0; at < w->pages; at += n) {
 			n = (1 + rnd_below(w->run / w->align)) * w->align;
 			n = n > w->pages - at ? w->pages - at : n;
