@@ -11,6 +11,9 @@
  *
  * C21: users of MMU notifiers are told of the source of each segment by itself.
  *
+ * C12, C15: when the source is flushed, all of it and once, its pages are locked
+ * and nothing is at the destination yet.
+ *
  * And without probes:
  *
  * C6: calls that need the same page tables in opposite orders do not wait for
@@ -34,6 +37,9 @@
 #define GROUP		"uremap_witness"
 #define HELD		16		/* UREMAP_MAX_HOLDS */
 
+/* What is looked at when TLBs are flushed: depends on the test's addresses. */
+static char flush_args[256];
+
 /*
  * mmu_notifier_range begins with vma, mm, start; or with mm, start since its vma
  * went (6.3): one of both words is the start.
@@ -46,6 +52,7 @@ static const struct {
 	  "a=+8(%di):x64 b=+16(%di):x64" },
 	{ "end", "__mmu_notifier_invalidate_range_end",
 	  "a=+8(%di):x64 b=+16(%di):x64" },
+	{ "flush", "flush_tlb_mm_range", flush_args },
 };
 
 /* By address: the module has functions of the same names, which only jump. */
@@ -88,7 +95,7 @@ static void trace_clear(void)
 
 static void trace_set_up(void)
 {
-	char text[256];
+	char text[512];
 	size_t i;
 
 	if (access(TRACING "/kprobe_events", F_OK))
@@ -250,16 +257,133 @@ START_TEST(each_segment)
 }
 END_TEST
 
+/* ---- C12, C15 ---------------------------------------------------------- */
+
+enum { RUN = 64 };
+
+/*
+ * The flags of a page, of which PG_locked is the first, begin its struct page;
+ * these have 64 bytes each.
+ */
+static int flags_arg(char *to, size_t len, const char *name, const char *page)
+{
+	return snprintf(to, len, " %s=+%llu(@%#llx):x64", name,
+			page_pfn(page) * 64ULL, kernel_address("vmemmap_base"));
+}
+
+/* At each flush: from, to, what is in two pages of the destination, two flags */
+static void watch_flushes(const char *dst, const char *src, size_t pages)
+{
+	size_t last = (pages - 1) * PAGE, n;
+
+	n = snprintf(flush_args, sizeof(flush_args),
+		     "from=%%si:x64 to=%%dx:x64 first=+u0(\\%#llx):ustring "
+		     "last=+u0(\\%#llx):ustring",
+		     ADDR(dst), ADDR(dst + last));
+	n += flags_arg(flush_args + n, sizeof(flush_args) - n, "one", src);
+	n += flags_arg(flush_args + n, sizeof(flush_args) - n, "two",
+		       src + last);
+	ck_assert_uint_lt(n, sizeof(flush_args));
+	trace_set_up();
+}
+
+/* One flush, of all of it, and nobody can have looked at a page in between. */
+static void expect_in_order(const char *src, size_t pages)
+{
+	unsigned long long from, to, one, two;
+	char line[512];
+	FILE *f = fopen(MINE "/trace", "re");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f)) {
+		const char *found = strstr(line, " from=");
+
+		if (!found || sscanf(found, " from=%llx to=%llx", &from,
+				     &to) != 2 ||
+		    from > ADDR(src) || to < ADDR(src + pages * PAGE))
+			continue;
+		found = strstr(found, " first=(fault) last=(fault) ");
+		if (!found)
+			ck_abort_msg("there before the flush: %s", line);
+		if (sscanf(found, " %*s %*s one=%llx two=%llx", &one,
+			   &two) != 2 || !(one & two & 1))
+			ck_abort_msg("not locked: %s", line);
+		n++;
+	}
+	fclose(f);
+	ck_assert_int_eq(n, 1);
+}
+
+/* In one page table each, for what is one batch. */
+START_TEST(flush_of_a_range)
+{
+	char *src = map_anon_aligned(RUN, PMD, 0);
+	char *dst = map_anon_aligned(RUN, PMD, 0);
+	int fd = dev_open_all();
+
+	range_fill(src, RUN, 1, 1);
+	watch_flushes(dst, src, RUN);
+	expect_move(fd, dst, src, RUN * PAGE, 0);
+	expect_in_order(src, RUN);
+	trace_clear();
+	range_check(dst, RUN, 1, 1);
+}
+END_TEST
+
+/* From the last page to the first: more than one run, whose extents add up. */
+START_TEST(flush_of_segments)
+{
+	char *src = map_anon_aligned(RUN, PMD, 0);
+	char *dst = map_anon_aligned(RUN, PMD, 0);
+	struct uremap_segment segs[RUN] = { 0 };
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = RUN, .seg_size = sizeof(segs[0]),
+	};
+	int fd = dev_open_all(), i;
+
+	range_fill(src, RUN, 1, 1);
+	for (i = 0; i < RUN; i++) {
+		segs[i].src = ADDR(src + (RUN - 1 - i) * PAGE);
+		segs[i].dst = ADDR(dst + (RUN - 1 - i) * PAGE);
+		segs[i].len = PAGE;
+	}
+	watch_flushes(dst, src, RUN);
+	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_int_eq(v.move, RUN * PAGE);
+	expect_in_order(src, RUN);
+	trace_clear();
+	range_check(dst, RUN, 1, 1);
+}
+END_TEST
+
+START_TEST(flush_of_a_huge_page)
+{
+	char *src = map_thp(1, 1, 1), *dst = map_thp_dst(1);
+	int fd = dev_open_all();
+
+	watch_flushes(dst, src, 1);
+	expect_move(fd, dst, src, PMD, 0);
+	expect_in_order(src, HPAGES);
+	trace_clear();
+	ck_assert_int_eq(huge_kb(dst), PMD / 1024);
+	range_check(dst, HPAGES, 1, 1);
+}
+END_TEST
+
 /* ---- C6 ---------------------------------------------------------------- */
 
 enum { TABLES = 24, TURNS = 300 };
 
 struct mover {
-	char *area;
+	char *own, *area;
 	int fd, nr;
 };
 
-/* A page in each of the tables, to another page of it and back. */
+/*
+ * A page to each of the tables, and back.  Sources in the same mapping would have
+ * one anon_vma, whose lock keeps such moves apart before 6.19.
+ */
 static void *moves_through(void *arg)
 {
 	const struct mover *m = arg;
@@ -272,10 +396,11 @@ static void *moves_through(void *arg)
 	for (turn = 0; turn < TURNS; turn++) {
 		for (i = 0; i < TABLES; i++) {
 			int table = m->nr ? TABLES - 1 - i : i;
-			char *page = m->area + table * PMD + m->nr * PAGE;
+			char *there = m->area + table * PMD + m->nr * PAGE;
+			char *own = m->own + table * PMD;
 
-			segs[i].src = ADDR(page + (turn & 1 ? 2 * PAGE : 0));
-			segs[i].dst = ADDR(page + (turn & 1 ? 0 : 2 * PAGE));
+			segs[i].src = ADDR(turn & 1 ? there : own);
+			segs[i].dst = ADDR(turn & 1 ? own : there);
 			segs[i].len = PAGE;
 		}
 		expect_ok(ioctl(m->fd, UREMAP_IOC_MOVEV, &v));
@@ -292,9 +417,11 @@ START_TEST(opposite_orders)
 	int i, k;
 
 	for (k = 0; k < 2; k++) {
-		m[k] = (struct mover){ area, dev_open_all(), k };
+		char *own = map_anon_aligned(TABLES * HPAGES, PMD, 0);
+
+		m[k] = (struct mover){ own, area, dev_open_all(), k };
 		for (i = 0; i < TABLES; i++)
-			page_fill(area + i * PMD + k * PAGE, 1 + k, i);
+			page_fill(own + i * PMD, 1 + k, i);
 	}
 	for (k = 0; k < 2; k++)
 		t[k] = thread_start(moves_through, &m[k]);
@@ -302,7 +429,7 @@ START_TEST(opposite_orders)
 		thread_join(t[k]);
 	for (k = 0; k < 2; k++)
 		for (i = 0; i < TABLES; i++)
-			page_check(area + i * PMD + k * PAGE, 1 + k, i);
+			page_check(m[k].own + i * PMD, 1 + k, i);
 }
 END_TEST
 
@@ -358,6 +485,9 @@ static const struct utest tests[] = {
 	UTEST(until_closed),
 	UTEST(too_many),
 	UTEST(each_segment),
+	UTEST(flush_of_a_range),
+	UTEST(flush_of_segments),
+	UTEST(flush_of_a_huge_page),
 	UTEST(opposite_orders),
 	UTEST(chain_over_holes),
 	UTEST(just_written),
