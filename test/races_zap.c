@@ -94,6 +94,7 @@ END_TEST
 struct tables {
 	int fd;
 	char *dst;			/* one table */
+	char *first;			/* to bring in before, so that there is one */
 	bool huge;
 	volatile bool stop;
 	unsigned long emptied;
@@ -104,6 +105,8 @@ static void *empties(void *arg)
 	struct tables *w = arg;
 
 	while (!w->stop) {
+		if (w->first)
+			*(volatile char *)w->first = 1;
 		expect_ok(madvise(w->dst, PMD, MADV_DONTNEED));
 		if (w->huge) {
 			/* a huge page comes by this, in one piece */
@@ -174,6 +177,44 @@ START_TEST(emptied_tables_full)
 }
 END_TEST
 
+/* The table that goes is not the first of a batch; nothing else is in the way. */
+START_TEST(emptied_further_tables)
+{
+	enum { HALF = 8 };
+	uint64_t until = now_ms() + WALL_MS;
+	struct tables w = { .fd = dev_open_all() };
+	char *both = map_anon_aligned(2 * HPAGES, PMD, 0);
+	char *dst = both + PMD - HALF * PAGE, *src;
+	unsigned long moved = 0;
+	struct move_result r;
+	pthread_t t;
+	int round;
+
+	w.dst = both + PMD;
+	w.first = both + 2 * PMD - PAGE;
+	t = thread_start(empties, &w);
+	for (round = 1; round <= ROUNDS && now_ms() < until; round++) {
+		src = map_filled(2 * HALF, ID, round);
+		r = try_move(w.fd, dst, src, 2 * HALF * PAGE, 0);
+		if (r.ret && r.error != EAGAIN)
+			ck_abort_msg("error %u reason %s", r.error,
+				     reason_name(r.reason));
+		if (!r.ret) {
+			range_check(dst, HALF, ID, round);
+			moved += 2 * HALF;
+		}
+		expect_ok(madvise(dst, 2 * HALF * PAGE, MADV_DONTNEED));
+		munmap(src, 2 * HALF * PAGE);
+	}
+	w.stop = true;
+	thread_join(t);
+	test_note("%d rounds, %lu pages moved, %lu emptied", round - 1, moved,
+		  w.emptied);
+	ck_assert_uint_gt(moved, 0);
+	ck_assert_uint_gt(w.emptied, 0);
+}
+END_TEST
+
 START_TEST(huge_in_the_way)
 {
 	skip_if(!thp_available(), "no transparent huge pages");
@@ -192,6 +233,7 @@ static const struct utest tests[] = {
 	UTEST_SLOW(recycled_pages, 200),
 	UTEST_SLOW(emptied_tables, 200),
 	UTEST_SLOW(emptied_tables_full, 200),
+	UTEST_SLOW(emptied_further_tables, 200),
 	UTEST_SLOW(huge_in_the_way, 200),
 	UTEST_SLOW(huge_into_huge, 200),
 };
