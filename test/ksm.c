@@ -322,6 +322,24 @@ START_TEST(zero_pages_move)
 }
 END_TEST
 
+/* Nor are zero pages that KSM has no part in ascribed to it. */
+START_TEST(zero_pages_not_made_up)
+{
+	int fd = dev_open_all();
+	char *src = map_anon(N), *dst = map_anon(N);
+	long before = zero_pages();
+
+	skip_if(before < 0, "no /proc/PID/ksm_stat");
+	for (size_t i = 0; i < N; i++) {
+		page_check_zero(src + i * PAGE);
+		ck_assert(kpageflags(src + i * PAGE) & KPF_ZERO_PAGE);
+	}
+	expect_move(fd, dst, src, N * PAGE, 0);
+	expect_ok(munmap(dst, N * PAGE));
+	ck_assert_int_eq(zero_pages(), before);
+}
+END_TEST
+
 /* The kernel's own move forgets whose zero pages they were. */
 START_TEST(zero_pages_native)
 {
@@ -350,6 +368,7 @@ static const struct utest tests[] = {
 	UTEST(merged_after_move),
 	UTEST_SLOW(looked_at, 300),
 	UTEST(zero_pages_move),
+	UTEST(zero_pages_not_made_up),
 	UTEST(zero_pages_native),
 };
 UTEST_MAIN("ksm", tests)
