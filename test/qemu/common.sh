@@ -41,3 +41,13 @@ suite_of() {
 release_of() {
 	cat "$cache/$1/release"
 }
+
+# emulator_int3 CONSOLE: did the guest end by a fault that is the emulator's own?
+# While the kernel patches code that the other CPU runs (jump labels, tracepoints),
+# it may execute a breakpoint that is gone already.  On hardware there is no such
+# thing, and if the module had to do with it, the first address would be in it.
+emulator_int3() {
+	grep -m 1 -E 'BUG|WARNING|Oops|[pP]anic|protection fault|stall|blocked|int3: 0000' "$1" |
+		grep -q 'int3: 0000 \[#1\]' &&
+		! grep -m 1 'RIP: 0010:' "$1" | grep -qF '[uremap]'
+}
