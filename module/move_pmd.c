@@ -146,18 +146,23 @@ static int uremap_split_src_pmd(struct uremap_mv *mv, pmd_t *src_pmd)
 }
 
 /* Only a part is asked for, or it does not fit where it goes. */
-static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *src_pmd,
-				pmd_t pmd)
+static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *dst_pmd,
+				pmd_t *src_pmd, pmd_t pmd)
 {
 	unsigned long dst = uremap_mv_dst(mv);
+	bool zero = uremap_is_huge_zero_pmd(pmd);
 	u32 why;
 
 	if (uremap_first_obstacle(mv->mm, dst, dst + PAGE_SIZE, &why) == dst)
 		return uremap_stop_dst(mv, -EEXIST, why);
-	if (uremap_is_huge_zero_pmd(pmd))
-		return uremap_split_src_pmd(mv, src_pmd);
-	why = uremap_thp_peek(mv, src_pmd);
-	return uremap_settle(mv, src_pmd, why ? why : UREMAP_REASON_LARGE_FOLIO);
+	why = zero ? 0 : uremap_thp_peek(mv, src_pmd);
+	if (why)
+		return uremap_settle(mv, src_pmd, why);
+	/* A failure after the split would leave it split for nothing. */
+	if (pte_alloc(mv->mm, dst_pmd))
+		return uremap_stop_dst(mv, -ENOMEM, UREMAP_REASON_NOMEM);
+	return zero ? uremap_split_src_pmd(mv, src_pmd) :
+		      uremap_settle(mv, src_pmd, UREMAP_REASON_LARGE_FOLIO);
 }
 
 /*
@@ -165,15 +170,15 @@ static int uremap_move_thp_part(struct uremap_mv *mv, pmd_t *src_pmd,
  * not, the THP cannot go there whole, and is not broken for the attempt, unless
  * the caller counts on getting as far as that.
  */
-static int uremap_move_thp_to_table(struct uremap_mv *mv, pmd_t *src_pmd,
-				    pmd_t pmd)
+static int uremap_move_thp_to_table(struct uremap_mv *mv, pmd_t *dst_pmd,
+				    pmd_t *src_pmd, pmd_t pmd)
 {
 	unsigned long dst = uremap_mv_dst(mv), full;
 	u32 why;
 
 	full = uremap_first_obstacle(mv->mm, dst, dst + PMD_SIZE, &why);
 	if (full < dst + PMD_SIZE && mv->strict)
-		return uremap_move_thp_part(mv, src_pmd, pmd);
+		return uremap_move_thp_part(mv, dst_pmd, src_pmd, pmd);
 	if (full < dst + PMD_SIZE)
 		return uremap_stop(mv, -EEXIST, why, full);
 	why = uremap_thp_peek(mv, src_pmd);
@@ -207,9 +212,9 @@ int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 				     UREMAP_REASON_MIGRATING :
 				     UREMAP_REASON_DEVICE);
 	if (((src | dst) & ~PMD_MASK) || len < PMD_SIZE)
-		return uremap_move_thp_part(mv, src_pmd, pmd);
+		return uremap_move_thp_part(mv, dst_pmd, src_pmd, pmd);
 	if (!pmd_none(pmdp_get_lockless(dst_pmd)))
-		return uremap_move_thp_to_table(mv, src_pmd, pmd);
+		return uremap_move_thp_to_table(mv, dst_pmd, src_pmd, pmd);
 
 	why = uremap_move_pmd(mv, dst_pmd, src_pmd);
 	return why ? uremap_settle(mv, src_pmd, why) : 0;
