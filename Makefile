@@ -12,6 +12,7 @@ DEPMOD	?= depmod
 INSTALL	?= install
 KERNELS	?= 5.10 6.1 6.12 7.2
 KERNEL	?= 6.1
+debug_kernels = $(if $(filter file,$(origin KERNELS)),6.1 6.12 7.2,$(KERNELS))
 
 version	:= $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 kbuild	= +$(MAKE) -C $(KDIR) M=$(CURDIR)/module
@@ -63,10 +64,14 @@ check: ## all tests on all KERNELS, or TESTS="name..." of them
 	+$(MAKE) -s user tests
 	test/qemu/check $(KERNELS)
 
-check-debug: ## the same on kernels built with all checks on (KERNELS=6.12)
+check-debug: ## the same on debug builds of kernels with all checks on (6.1 6.12 7.2)
 	test/qemu/deps check-debug
 	+$(MAKE) -s user tests
-	test/qemu/check $(if $(filter file,$(origin KERNELS)),6.12-debug,$(KERNELS:%=%-debug))
+	test/qemu/check $(debug_kernels:%=%-debug)
+
+check-reports: ## does each of those checks see a mistake that is made on purpose?
+	test/qemu/deps check-debug
+	test/qemu/reports $(debug_kernels)
 
 check-live: tests ## the tests here, where the module is loaded already
 	prove -e '' $(patsubst test/%.c,build/test/%,$(filter-out test/util%,$(wildcard test/*.c)))
@@ -168,6 +173,6 @@ help: ## this list
 
 export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
-	check-debug check-live lint bench bench-host torture mutants fuzz install modules_install \
-	install-headers install-lib install-man install-udev uninstall \
+	check-debug check-reports check-live lint bench bench-host torture mutants fuzz \
+	install modules_install install-headers install-lib install-man install-udev uninstall \
 	dkms-install dkms-uninstall dist help
