@@ -69,10 +69,6 @@ check-debug: ## the same on debug builds of kernels with all checks on (6.1 6.12
 	+$(MAKE) -s user tests
 	test/qemu/check $(debug_kernels:%=%-debug)
 
-check-reports: ## does each of those checks see a mistake that is made on purpose?
-	test/qemu/deps check-debug
-	test/qemu/reports $(debug_kernels)
-
 check-live: tests ## the tests here, where the module is loaded already
 	prove -e '' $(patsubst test/%.c,build/test/%,$(filter-out test/util%,$(wildcard test/*.c)))
 
@@ -173,6 +169,6 @@ help: ## this list
 
 export TESTS JOBS KERNELS
 .PHONY: all modules user $(user) tests headers-there clean distclean demo check \
-	check-debug check-reports check-live lint bench bench-host torture mutants fuzz \
+	check-debug check-live lint bench bench-host torture mutants fuzz \
 	install modules_install install-headers install-lib install-man install-udev uninstall \
 	dkms-install dkms-uninstall dist help
