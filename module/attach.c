@@ -209,21 +209,6 @@ void uremap_uffd_end(struct uremap_mv *mv)
 	uremap_uffd_unlock(mv->uffd->private_data);
 }
 
-/**
- * uremap_uffd_owns - is a mapping registered with the attached userfaultfd?
- * @mv:  the move
- * @vma: the mapping
- *
- * Context: mmap_lock or VMA lock held.
- * Return: true if so, or if none is attached.
- */
-bool uremap_uffd_owns(const struct uremap_mv *mv,
-		      const struct vm_area_struct *vma)
-{
-	return !mv->uffd ||
-	       (void *)vma->vm_userfaultfd_ctx.ctx == mv->uffd->private_data;
-}
-
 static int uremap_wake_run(struct uremap_mv *mv, void __user *scratch,
 			   unsigned long start, unsigned long end)
 {

@@ -9,6 +9,7 @@
 
 #include <linux/mm.h>
 
+#include "ptes.h"
 #include "uremap.h"
 
 /* Runs of a batch: the segments of a MOVEV that can share one TLB flush. */
@@ -71,20 +72,87 @@ struct uremap_table {
 };
 
 /**
+ * struct uremap_single - the one page of a segment
+ * @dst_pte: its entry in the destination
+ * @src_pte: its entry in the source
+ * @saved:   what that was
+ * @folio:   its folio
+ */
+struct uremap_single {
+	pte_t *dst_pte;
+	pte_t *src_pte;
+	pte_t saved;
+	struct folio *folio;
+};
+
+/* Windows of each side; by address, so that tables next to each other have one. */
+#define UREMAP_MAX_WINDOWS	16
+
+/**
+ * struct uremap_window - where pages are in one mapping, table and registration
+ * @start: the first address
+ * @len:   bytes; 0: not open
+ * @pte:   entry of @start
+ * @pad:   makes it a power of two
+ */
+struct uremap_window {
+	unsigned long start;
+	unsigned long len;
+	pte_t *pte;
+	unsigned long pad;
+};
+
+/**
  * struct uremap_scratch - memory a move works in
  * @saved:  source entries of a batch, each run's behind the one before
  * @folios: their folios, likewise
  * @runs:   its runs
+ * @singles: its single pages
+ * @src_windows: where entries of their sources are
+ * @dst_windows: likewise
  * @tables: its page tables
  * @segs:   segments of a MOVEV that are at work
+ * @known:  the pair of mappings that the last move was between
  */
 struct uremap_scratch {
 	pte_t saved[PTRS_PER_PTE];
 	struct folio *folios[PTRS_PER_PTE];
 	struct uremap_run runs[UREMAP_MAX_RUNS];
+	struct uremap_single singles[UREMAP_SEG_GROUP];
+	struct uremap_window src_windows[UREMAP_MAX_WINDOWS];
+	struct uremap_window dst_windows[UREMAP_MAX_WINDOWS];
 	struct uremap_table tables[UREMAP_MAX_TABLES];
 	struct uremap_segment segs[UREMAP_SEG_GROUP];
+	struct uremap_known known;
 };
+
+DECLARE_PER_CPU(struct uremap_scratch *, uremap_scratch);
+
+/**
+ * uremap_scratch_get - scratch memory for a move
+ *
+ * Context: may sleep.
+ * Return: the memory, whatever is in it, or NULL without any.
+ */
+static inline struct uremap_scratch *uremap_scratch_get(void)
+{
+	struct uremap_scratch *scratch = this_cpu_xchg(uremap_scratch, NULL);
+
+	return likely(scratch) ? scratch : uremap_scratch_alloc();
+}
+
+/**
+ * uremap_scratch_put - give back what uremap_scratch_get() gave
+ * @scratch: the memory
+ *
+ * Context: any process context.
+ */
+static inline void uremap_scratch_put(struct uremap_scratch *scratch)
+{
+	scratch = this_cpu_xchg(uremap_scratch, scratch);
+	if (unlikely(scratch))
+		kvfree(scratch);
+}
 
 /**
  * struct uremap_batch - what is cleared, flushed and installed together
@@ -94,6 +162,8 @@ struct uremap_scratch {
  * @tables:    page tables that are locked
  * @nr_runs:   how many
  * @nr_tables: how many
+ * @nr_singles: single pages, taken between the first run and the second
+ * @singles:   their segments
  * @nr_saved:  entries of the scratch that are in use
  * @taken:     entries taken, of all runs
  * @wp:        write-protect what is installed
@@ -106,41 +176,13 @@ struct uremap_batch {
 	struct uremap_table *tables;
 	unsigned int nr_runs;
 	unsigned int nr_tables;
+	struct uremap_segment *singles;
+	unsigned int nr_singles;
 	unsigned int nr_saved;
 	unsigned int taken;
 	bool wp;
 	bool keep_wp;
 };
-
-/**
- * uremap_pte_map - find a PTE and the lock of its table
- * @mm:      the address space
- * @pmd:     PMD entry
- * @addr:    address
- * @pmdvalp: out: what the PMD entry was, to be compared under the lock
- * @ptlp:    out: the lock
- *
- * What pte_offset_map_rw_nolock() of the kernel does from 6.14, for tables that
- * are always mapped.
- *
- * Context: RCU held, inside a VMA found under the mmap lock, or locked.
- * Return: the entry, or NULL if there is no page table.
- */
-static inline pte_t *uremap_pte_map(struct mm_struct *mm, pmd_t *pmd,
-				    unsigned long addr, pmd_t *pmdvalp,
-				    spinlock_t **ptlp)
-{
-	pmd_t pmdval = pmdp_get_lockless(pmd);
-
-	*pmdvalp = pmdval;
-	if (unlikely(!uremap_pmd_is_table(pmdval)))
-		return NULL;
-	*ptlp = pte_lockptr(mm, &pmdval);
-	return pte_offset_kernel(&pmdval, addr);
-}
-
-/* Stands for the folio of an entry that is to be looked up in the entry. */
-#define UREMAP_LARGE	((struct folio *)1)
 
 /* Does the entry map memory that has a folio of its own? */
 static inline bool uremap_pte_has_folio(pte_t pte)
@@ -151,6 +193,59 @@ static inline bool uremap_pte_has_folio(pte_t pte)
 static inline struct folio *uremap_pte_folio(pte_t pte)
 {
 	return page_folio(pte_page(pte));
+}
+
+/**
+ * struct uremap_cursor - where a batch has got to, ahead of what is booked
+ * @seg:    segment
+ * @off:    bytes of it that are in the batch
+ * @src_lo: lowest source address of the batch
+ * @src_hi: first address above its sources
+ * @dst_lo: lowest destination address
+ * @dst_hi: first address above its destinations
+ */
+struct uremap_cursor {
+	unsigned int seg;
+	unsigned long off;
+	unsigned long src_lo;
+	unsigned long src_hi;
+	unsigned long dst_lo;
+	unsigned long dst_hi;
+};
+
+/**
+ * struct uremap_huge - from where to where a huge entry moves
+ * @ctx:     the context
+ * @mm:      the address space
+ * @mode:    UREMAP_MOVE_* bits
+ * @dst_vma: mapping of the destination
+ * @src_vma: mapping of the source
+ * @dst:     its address there
+ * @src:     its address here
+ * @dst_pmd: PMD entry there
+ * @src_pmd: PMD entry here
+ */
+struct uremap_huge {
+	struct uremap_ctx *ctx;
+	struct mm_struct *mm;
+	u64 mode;
+	struct vm_area_struct *dst_vma;
+	struct vm_area_struct *src_vma;
+	unsigned long dst;
+	unsigned long src;
+	pmd_t *dst_pmd;
+	pmd_t *src_pmd;
+};
+
+/* What is taken next belongs to the extent of the batch. */
+static inline void uremap_cursor_cover(struct uremap_cursor *c,
+				       unsigned long dst, unsigned long src,
+				       unsigned long len)
+{
+	c->src_lo = min(c->src_lo, src);
+	c->src_hi = max(c->src_hi, src + len);
+	c->dst_lo = min(c->dst_lo, dst);
+	c->dst_hi = max(c->dst_hi, dst + len);
 }
 
 pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
@@ -182,9 +277,16 @@ static inline pte_t uremap_dst_entry(struct uremap_batch *b,
 /* entry.c */
 u32 uremap_dst_reason(pte_t pte);
 u32 uremap_src_leaf_reason(pte_t pte);
-pmd_t uremap_dst_pmd(struct uremap_mv *mv, pmd_t pmd);
+pmd_t uremap_dst_pmd(const struct uremap_huge *h, pmd_t pmd);
+
+/* move_pmd.c */
+u32 uremap_huge_move(const struct uremap_huge *h);
 
 /* move_large.c */
+unsigned int uremap_large_take(struct uremap_batch *b, struct uremap_run *r,
+			       unsigned int i);
+unsigned int uremap_large_install(struct uremap_batch *b, struct uremap_run *r,
+				  unsigned int i);
 u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 		      unsigned int i, struct folio *folio, struct page *page);
 void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
@@ -196,7 +298,14 @@ void uremap_run_install(struct uremap_batch *b, struct uremap_run *r);
 void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 			 unsigned int i);
 
+/* singles.c */
+void uremap_singles_take(struct uremap_batch *b, struct uremap_cursor *c);
+bool uremap_singles_install(struct uremap_batch *b);
+void uremap_singles_put_back(struct uremap_batch *b, unsigned int i);
+void uremap_singles_end(struct uremap_batch *b);
+
 /* tables.c */
+pte_t *uremap_table_get(struct uremap_batch *b, unsigned long addr);
 bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 			pmd_t *dst_pmd, pmd_t *src_pmd);
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,

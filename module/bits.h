@@ -25,6 +25,26 @@ static inline bool uremap_pmd_is_table(pmd_t pmd)
 #endif
 }
 
+/* The page table an entry points to; pmd_page_vaddr() without the huge case. */
+static inline pte_t *uremap_table(pmd_t pmd)
+{
+#ifdef CONFIG_X86
+	return __va(pmd_val(pmd) & PTE_PFN_MASK);
+#else
+	return (pte_t *)pmd_page_vaddr(pmd);
+#endif
+}
+
+/* Is it the same entry still?  pmd_same(), for two that were read from memory. */
+static inline bool uremap_pmd_same(pmd_t a, pmd_t b)
+{
+#ifdef CONFIG_X86
+	return native_pmd_val(a) == native_pmd_val(b);
+#else
+	return pmd_same(a, b);
+#endif
+}
+
 /* Is the entry present, accessible, and of a page with a folio? */
 static inline bool uremap_pte_plain(pte_t pte)
 {
@@ -36,18 +56,61 @@ static inline bool uremap_pte_plain(pte_t pte)
 #endif
 }
 
+/* The value of an entry for looking at bits of it that are no page frame. */
+static inline pteval_t uremap_pte_bits(pte_t pte)
+{
+#ifdef CONFIG_X86
+	return native_pte_val(pte);
+#else
+	return pte_val(pte);
+#endif
+}
+
 /*
- * Can an entry of a folio be taken over as it is, but for soft-dirty?  A NUMA
- * hint cannot (before 6.2 it keeps the write bit), nor what userfaultfd protects.
+ * Can an entry of a folio, or all of several, be taken over as it is, but for
+ * soft-dirty?  A NUMA hint cannot (before 6.2 it keeps the write bit), nor what
+ * userfaultfd protects.
  */
-static inline bool uremap_pte_ready(pte_t pte)
+static inline bool uremap_bits_ready(pteval_t all)
 {
 #ifdef CONFIG_X86
 	const pteval_t bits = _PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY;
 
-	return (native_pte_val(pte) & bits) == bits;
+	return (all & bits) == bits;
 #else
-	return pte_write(pte) && pte_dirty(pte) && !pte_protnone(pte);
+	return pte_write(__pte(all)) && pte_dirty(__pte(all)) &&
+	       !pte_protnone(__pte(all));
+#endif
+}
+
+static inline bool uremap_pte_ready(pte_t pte)
+{
+	return uremap_bits_ready(uremap_pte_bits(pte));
+}
+
+/* Both at once; of all entries of ordinary memory the most ordinary. */
+static inline bool uremap_pte_plain_ready(pte_t pte)
+{
+#ifdef CONFIG_X86
+	const pteval_t bits = _PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY;
+
+	return (native_pte_val(pte) & (bits | _PAGE_SPECIAL)) == bits;
+#else
+	return uremap_pte_plain(pte) && uremap_pte_ready(pte);
+#endif
+}
+
+/* Can a huge entry be taken over as it is, but for soft-dirty? */
+static inline bool uremap_pmd_ready(pmd_t pmd)
+{
+#ifdef CONFIG_X86
+	const pmdval_t bits = _PAGE_PRESENT | _PAGE_PSE | _PAGE_RW |
+			      _PAGE_DIRTY;
+
+	return (native_pmd_val(pmd) & bits) == bits;
+#else
+	return pmd_present(pmd) && pmd_trans_huge(pmd) && pmd_write(pmd) &&
+	       pmd_dirty(pmd) && !pmd_protnone(pmd);
 #endif
 }
 
@@ -62,20 +125,15 @@ static inline struct page *uremap_plain_page(pte_t pte)
 }
 
 /*
- * Does an entry map the page @offset bytes after that of a plain entry, of which
- * @first is the value, and no other way?  Bits that the CPU sets may differ.
+ * Of entries that should map one page after the other, the same way: do they, if
+ * these bits of some differ?  Bits that the CPU sets may.
  */
-static inline bool uremap_pte_follows(pte_t pte, pteval_t first,
-				      unsigned long offset)
+static inline bool uremap_pte_differs_not(pteval_t differ)
 {
 #ifdef CONFIG_X86
-	const pteval_t may_differ = _PAGE_ACCESSED | _PAGE_DIRTY |
-				    _PAGE_SOFT_DIRTY;
-
-	return !((pte_val(pte) ^ (first + offset)) & ~may_differ);
+	return !(differ & ~(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY));
 #else
-	return uremap_pte_plain(pte) &&
-	       pte_pfn(pte) == pte_pfn(__pte(first)) + (offset >> PAGE_SHIFT);
+	return !differ;
 #endif
 }
 
@@ -98,15 +156,17 @@ static inline bool uremap_folio_plain(struct folio *folio, pte_t pte)
 #endif
 }
 
-/* The same of one page of a folio that is not small. */
-static inline bool uremap_subpage_plain(struct page *page, pte_t pte)
+/*
+ * The same of pages of a folio that is not small, from the flags that all of them
+ * have and that any of them has.
+ */
+static inline bool uremap_flags_plain(unsigned long all, unsigned long any,
+				      pte_t pte)
 {
 #ifdef UREMAP_HAVE_ANON_EXCLUSIVE
-	return (uremap_page_flags(page) & (UREMAP_PG_HWPOISON |
-					   BIT(PG_anon_exclusive))) ==
-	       BIT(PG_anon_exclusive);
+	return (all & BIT(PG_anon_exclusive)) && !(any & UREMAP_PG_HWPOISON);
 #else
-	return pte_write(pte);
+	return pte_write(pte) && !(any & UREMAP_PG_HWPOISON);
 #endif
 }
 

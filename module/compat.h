@@ -186,6 +186,31 @@ static inline struct vm_area_struct *vma_lookup(struct mm_struct *mm,
 #endif
 
 /*
+ * 6.4 "mm: add per-VMA lock and helper functions to control it".  A count of the
+ * changes under the mmap lock is there with them; it is a seqcount from 6.13, and
+ * in what 6.12 got of it, and the probe asks for that.  6.15 "mm: replace vm_lock
+ * and detached flag with a reference count" took vma_start_read() away; what it
+ * offers instead needs the mmap lock, which we have.
+ */
+#ifdef UREMAP_HAVE_VMA_LOCKS
+#define UREMAP_VMA_LOCKS
+
+static inline unsigned int uremap_mm_seq(const struct mm_struct *mm)
+{
+	return READ_ONCE(mm->mm_lock_seq.sequence);
+}
+
+static inline bool uremap_vma_lock(struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	return vma_start_read_locked(vma);
+#else
+	return vma_start_read(vma);
+#endif
+}
+#endif
+
+/*
  * 6.19 "mm/rmap: always lock the folio": every rmap walk holds the folio lock,
  * so the folio lock alone keeps walkers away.  From 6.8 ("mm/rmap: support move
  * to different root anon_vma in folio_move_anon_rmap()") the walkers that do

@@ -12,6 +12,9 @@
 
 #include "uremap.h"
 
+/* Contexts so far: a number of its own for each, which no other ever gets. */
+static atomic64_t uremap_ctx_ids = ATOMIC64_INIT(0);
+
 /**
  * uremap_ctx_create - a context bound to an address space
  * @mm: the address space, in use by the caller
@@ -27,6 +30,7 @@ struct uremap_ctx *uremap_ctx_create(struct mm_struct *mm)
 		return NULL;
 	mmgrab(mm);
 	ctx->mm = mm;
+	ctx->id = atomic64_inc_return(&uremap_ctx_ids);
 	init_rwsem(&ctx->lock);
 	spin_lock_init(&ctx->hold_lock);
 	ctx->src.root = RB_ROOT;
@@ -47,24 +51,6 @@ void uremap_ctx_destroy(struct uremap_ctx *ctx)
 	uremap_set_clear(&ctx->dst);
 	mmdrop(ctx->mm);
 	kfree(ctx);
-}
-
-/**
- * uremap_ctx_check_mm - may the caller act through this context?
- * @ctx: any context
- *
- * A file that was inherited or passed on still means its opener's memory.
- *
- * Context: any process context.
- * Return: 0 if the caller runs in the opener's address space; -ESRCH if that
- *	is gone (the opener ended or has called execve()), -EINVAL if the caller
- *	is another process, as UFFDIO_MOVE has it.
- */
-int uremap_ctx_check_mm(struct uremap_ctx *ctx)
-{
-	if (likely(current->mm == ctx->mm))
-		return 0;
-	return atomic_read(&ctx->mm->mm_users) ? -EINVAL : -ESRCH;
 }
 
 /**

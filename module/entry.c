@@ -149,20 +149,24 @@ pte_t uremap_entry_rebuild(struct uremap_batch *b, struct uremap_run *r,
 
 /**
  * uremap_dst_pmd - the same for a huge entry
- * @mv:  the move
+ * @h:   the huge entry's move
  * @pmd: what the source had, present
  *
  * Context: page-table locks held, source entry cleared and flushed.
  * Return: the entry to set.
  */
-pmd_t uremap_dst_pmd(struct uremap_mv *mv, pmd_t pmd)
+pmd_t uremap_dst_pmd(const struct uremap_huge *h, pmd_t pmd)
 {
-	bool zero = uremap_is_huge_zero_pmd(pmd);
-	pmd_t new = pfn_pmd(pmd_pfn(pmd), mv->dst_vma->vm_page_prot);
-	bool wp = mv->mode & UREMAP_MOVE_WP;
+	bool zero, wp = h->mode & UREMAP_MOVE_WP;
+	pmd_t new;
 
-	if (pmd_uffd_wp(pmd) && (mv->mode & UREMAP_MOVE_KEEP_WP))
-		wp |= userfaultfd_wp(mv->dst_vma);
+	if (likely(!wp && uremap_pmd_ready(pmd)))
+		return pgtable_supports_soft_dirty() ? pmd_mksoft_dirty(pmd) :
+						       pmd;
+	zero = uremap_is_huge_zero_pmd(pmd);
+	new = pfn_pmd(pmd_pfn(pmd), h->dst_vma->vm_page_prot);
+	if (pmd_uffd_wp(pmd) && (h->mode & UREMAP_MOVE_KEEP_WP))
+		wp |= userfaultfd_wp(h->dst_vma);
 	new = pmd_mkhuge(new);
 	new = pmd_young(pmd) ? pmd_mkyoung(new) : pmd_mkold(new);
 	if (pgtable_supports_soft_dirty())

@@ -217,5 +217,7 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	if (likely(cmd == UREMAP_IOC_MOVE))
 		return uremap_ioctl_move_exact(ctx, (void __user *)arg);
+	if (likely(cmd == UREMAP_IOC_MOVEV))
+		return uremap_ioctl_movev_exact(ctx, (void __user *)arg);
 	return uremap_ioctl_any(ctx, cmd, (void __user *)arg);
 }

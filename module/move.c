@@ -3,15 +3,18 @@
  * A move from its first to its last segment: locks, progress, signals, retries.
  *
  * The work is done in steps.  A step is a hole, skipped at the largest level
- * the page table shows, a huge page, or a batch of PTEs.  Between steps nothing
- * but the mmap lock is held, and that is let go of when somebody waits for it;
- * mappings are then looked up and vetted again.
+ * the page table shows, a huge page, or a batch of PTEs.  As far as nothing has to
+ * be waited for, that is done between two mappings that are locked by themselves
+ * (pair.h).  For the rest, between steps nothing but the mmap lock is held, and that
+ * is let go of when somebody waits for it; mappings are then looked up and vetted
+ * again.  A MOVE comes here only for what quick.c leaves of it.
  */
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/sched/signal.h>
 
 #include "batch.h"
+#include "pair.h"
 #include "trace.h"
 
 /*
@@ -19,6 +22,9 @@
  * tables, all of which are read to find that out.
  */
 #define UREMAP_HOLE_SPAN	(8UL << 30)
+
+/* Steps between two mappings before they are let go of for a moment. */
+#define UREMAP_EASY_STEPS	16
 
 /* What is wrong with a segment in itself?  Checked as userfaultfd does. */
 static __always_inline u32
@@ -139,6 +145,21 @@ void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 		uremap_got_on(mv);
 }
 
+/**
+ * uremap_seg_skip - on past segments whose results are written already
+ * @mv: the move, at the beginning of the first of them
+ * @nr: how many, each of one page that has moved
+ *
+ * Context: any.
+ */
+void uremap_seg_skip(struct uremap_mv *mv, unsigned int nr)
+{
+	mv->total += nr * PAGE_SIZE;
+	mv->cur += nr;
+	if (mv->cur < mv->nr_segs)
+		uremap_seg_begin(mv);
+}
+
 /*
  * A hole of the source.  The destination has to be empty there as well, as if
  * each page had been looked at in turn.
@@ -203,11 +224,7 @@ static int uremap_step(struct uremap_mv *mv)
 	len = min(len, PMD_SIZE - (src & ~PMD_MASK));
 	len = min(len, PMD_SIZE - (dst & ~PMD_MASK));
 
-	/* Neighbours share the table of their PMD entries. */
-	if (likely(!((src ^ dst) & PUD_MASK)))
-		dst_pmd = src_pmd - pmd_index(src) + pmd_index(dst);
-	else
-		dst_pmd = uremap_pmd_lookup(mv->mm, dst);
+	dst_pmd = uremap_pmd_beside(mv->mm, dst, src_pmd, src);
 	if (!dst_pmd || pmd_none(pmdp_get_lockless(dst_pmd))) {
 		/* A table for nothing but holes is not worth having. */
 		if (uremap_pmd_is_table(pmdval) && uremap_src_empty(mv, len))
@@ -295,7 +312,7 @@ static void uremap_move_steps(struct uremap_mv *mv)
 	int ret;
 
 	mv->src_vma = NULL;
-	mv->held = NULL;
+	mv->held = UREMAP_HELD_NONE;
 	while (mv->cur < mv->nr_segs && !mv->let_go) {
 		ret = uremap_seg_check(mv);
 		if (!ret)
@@ -322,6 +339,74 @@ static void uremap_abort(struct uremap_mv *mv, int err, u32 reason)
 	uremap_seg_end(mv);
 }
 
+/* Get on by one step between mappings that are locked, into a next segment, too. */
+static int uremap_easy_step(struct uremap_mv *mv)
+{
+	int ret = uremap_seg_check(mv);
+
+	if (ret)
+		return ret;
+	if (mv->done >= mv->pair_end && !uremap_pair_reach(mv))
+		return UREMAP_RETRY;
+	return uremap_step(mv);
+}
+
+/*
+ * As far as it gets between two mappings without having to wait for anything.  They
+ * are let go of now and then, for who wants to change them.  Returns what the last
+ * step did, UREMAP_RETRY if the mmap lock is needed to get any further.
+ */
+static int uremap_easy_pair(struct uremap_mv *mv)
+{
+	unsigned int steps = 0;
+	struct uremap_pair pair;
+	int ret = uremap_seg_check(mv);
+
+	if (ret)
+		return ret;
+	if (!uremap_pair_lock(mv->ctx, mv->mode, uremap_mv_src(mv),
+			      uremap_mv_dst(mv), PAGE_SIZE, &mv->scratch->known,
+			      &pair))
+		return UREMAP_RETRY;
+	mv->src_vma = pair.src;
+	mv->dst_vma = pair.dst;
+	mv->pair_end = 0;
+	while (!ret && mv->cur < mv->nr_segs && !mv->let_go &&
+	       steps < UREMAP_EASY_STEPS) {
+		ret = uremap_easy_step(mv);
+		steps += !ret;
+	}
+	uremap_pair_unlock(mv->ctx, &pair);
+	/* What is outside of this pair may be inside of another. */
+	return ret == UREMAP_RETRY && steps ? 0 : ret;
+}
+
+/*
+ * Everything that can be done without the mmap lock.  Returns true if the call is at
+ * its end.
+ */
+static bool uremap_move_easy(struct uremap_mv *mv)
+{
+	int ret = 0;
+
+	mv->held = UREMAP_HELD_NONE;
+	mv->easy = true;
+	while (mv->cur < mv->nr_segs && !mv->let_go && ret != UREMAP_RETRY &&
+	       !fatal_signal_pending(current)) {
+		ret = uremap_easy_pair(mv);
+		if (ret < 0) {
+			uremap_seg_end(mv);
+			if (uremap_gives_up(mv)) {
+				mv->let_go = false;
+				return true;
+			}
+		}
+		cond_resched();
+	}
+	mv->easy = false;
+	return mv->cur == mv->nr_segs;
+}
+
 /* One turn under the locks that a whole move holds. */
 static void uremap_move_turn(struct uremap_mv *mv)
 {
@@ -332,15 +417,19 @@ static void uremap_move_turn(struct uremap_mv *mv)
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 		return;
 	}
-	if (!uremap_uffd_get(mv)) {
+	if (unlikely(!uremap_uffd_get(mv))) {
 		uremap_abort(mv, -EBADF, UREMAP_REASON_UFFD_GONE);
-	} else if (!mmap_read_trylock(mv->mm) &&
-		   mmap_read_lock_killable(mv->mm)) {
+		goto unlock;
+	}
+	if (likely(!mv->uffd) && (uremap_move_easy(mv) || mv->let_go))
+		goto unlock;
+	if (!mmap_read_trylock(mv->mm) && mmap_read_lock_killable(mv->mm)) {
 		uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);
 	} else {
 		uremap_move_steps(mv);
 		mmap_read_unlock(mv->mm);
 	}
+unlock:
 	up_read(&ctx->lock);
 }
 
@@ -357,6 +446,7 @@ void uremap_move(struct uremap_mv *mv)
 
 	uremap_stat_add(UREMAP_STAT_CALLS, 1);
 	uremap_seg_begin(mv);
+	mv->done = mv->head;
 	if (!mv->scratch) {
 		own = uremap_scratch_get();
 		mv->scratch = own;

@@ -6,6 +6,9 @@
  * as a whole or not at all: every page mapped, one after the other, inside the
  * batch, each exclusive.  Then no other entry maps any of it, and mapping and
  * index are written once.  Anything less is split first, outside all locks.
+ *
+ * In the loops over its pages counting would cost as much as what there is to do,
+ * so they are unrolled.
  */
 #include <linux/mm.h>
 #include <linux/swap.h>
@@ -14,27 +17,159 @@
 #include "sym.h"
 
 /*
- * The common case of what follows: nothing is in the way and every page is ours,
- * mapped like the first.
+ * Is the folio, of which @page is the first, ours as a whole, mapped in order from
+ * entry @i on, with nothing in the way?  @first: the value of that entry.  As a rule
+ * it is, so all is looked at before anything is asked.
  */
-static bool uremap_large_plain(const struct uremap_run *r, unsigned int i,
-			       struct page *page, unsigned int nr)
+static __always_inline bool
+uremap_large_plain(const struct uremap_run *r, unsigned int i,
+		   const struct page *page, unsigned int nr, pteval_t first)
 {
+	unsigned long all = ~0UL, any = 0;
+	pteval_t differ = 0, taken = 0;
 	pte_t *src = r->src_pte + i, *dst = r->dst_pte + i;
-	unsigned long offset, len = nr * PAGE_SIZE;
-	pteval_t first = pte_val(ptep_get(src));
+	unsigned int k;
 
-	if (!uremap_pte_plain(ptep_get(src)))
-		return false;
-	for (offset = 0; offset < len; offset += PAGE_SIZE, page++) {
-		pte_t pte = ptep_get(src++);
+#pragma GCC unroll 4
+	for (k = 0; k < nr; k++) {
+		unsigned long flags = uremap_page_flags(page + k);
 
-		if (!pte_none(ptep_get(dst++)) ||
-		    !uremap_pte_follows(pte, first, offset) ||
-		    !uremap_subpage_plain(page, pte))
-			return false;
+		differ |= pte_val(ptep_get(src + k)) ^ (first + k * PAGE_SIZE);
+		taken |= uremap_pte_bits(ptep_get(dst + k));
+		all &= flags;
+		any |= flags;
 	}
-	return true;
+	return uremap_pte_differs_not(differ) && pte_none(__pte(taken)) &&
+	       uremap_flags_plain(all, any, __pte(first));
+}
+
+/* Clear its entries.  Can they be installed as they are? */
+static __always_inline bool uremap_large_clear(struct uremap_batch *b,
+					       struct uremap_run *r,
+					       unsigned int i, unsigned int nr)
+{
+	unsigned long addr = r->src + i * PAGE_SIZE;
+	pte_t *src = r->src_pte + i, *saved = r->saved + i;
+	pteval_t all = ~(pteval_t)0;
+	unsigned int k;
+
+#pragma GCC unroll 4
+	for (k = 0; k < nr; k++) {
+		pte_t pte = ptep_get_and_clear(b->mm, addr + k * PAGE_SIZE,
+					       src + k);
+
+		saved[k] = pte;
+		all &= uremap_pte_bits(pte);
+	}
+	return uremap_bits_ready(all);
+}
+
+/* One folio as described below.  Returns its pages, or 0. */
+static __always_inline unsigned int
+uremap_large_take_one(struct uremap_batch *b, struct uremap_run *r,
+		      unsigned int i)
+{
+	pte_t pte = ptep_get(r->src_pte + i);
+	struct folio *folio;
+	struct page *page;
+	unsigned int nr;
+
+	if (!uremap_pte_plain(pte))
+		return 0;
+	page = uremap_plain_page(pte);
+	if (!(uremap_page_flags(page) & BIT(PG_head)))
+		return 0;
+	folio = (struct folio *)page;
+	nr = folio_nr_pages(folio);
+	if (nr > r->nr - i || !folio_trylock(folio))
+		return 0;
+	if (unlikely(!uremap_rmap_held(b->mv->held,
+				       uremap_folio_mapping(folio)) ||
+		     !uremap_large_plain(r, i, page, nr, pte_val(pte)) ||
+		     uremap_folio_hwpoisoned(folio))) {
+		folio_unlock(folio);
+		return 0;
+	}
+	r->folios[i] = uremap_large_clear(b, r, i, nr) ? UREMAP_LARGE_READY :
+							 UREMAP_LARGE;
+	r->taken += nr;
+	return nr;
+}
+
+/**
+ * uremap_large_take - take large folios about which there is nothing special
+ * @b: the batch
+ * @r: the run
+ * @i: the entry to begin with
+ *
+ * Goes on as long as there are large folios, as a whole inside the run, mapped in
+ * order by present entries, of our own, and nothing at the destination.
+ *
+ * Context: page-table locks held.
+ * Return: the entries taken, 0 if what comes first is anything else.
+ */
+unsigned int uremap_large_take(struct uremap_batch *b, struct uremap_run *r,
+			       unsigned int i)
+{
+	unsigned int begin = i, n;
+
+	do {
+		n = uremap_large_take_one(b, r, i);
+		i += n;
+	} while (n && i < r->nr);
+	return i - begin;
+}
+
+/* Set the entries of one folio, @nr. */
+static __always_inline unsigned int
+uremap_large_set(struct mm_struct *mm, const struct uremap_run *r,
+		 unsigned int i, unsigned int nr)
+{
+	unsigned long addr = r->dst + i * PAGE_SIZE;
+	pte_t *dst = r->dst_pte + i, *saved = r->saved + i;
+	unsigned int k;
+
+#pragma GCC unroll 4
+	for (k = 0; k < nr; k++) {
+		pte_t pte = saved[k];
+
+		if (pgtable_supports_soft_dirty())
+			pte = pte_mksoft_dirty(pte);
+		set_pte_at(mm, addr + k * PAGE_SIZE, dst + k, pte);
+	}
+	return nr;
+}
+
+/**
+ * uremap_large_install - give large folios their new places
+ * @b: the batch, of this run only
+ * @r: the run
+ * @i: the entry to begin with
+ *
+ * Goes on as long as there are such as can be installed as they are, not pinned.
+ *
+ * Context: page-table locks and the locks of the folios held, source flushed,
+ *	barrier passed; drops the locks of the folios it has installed.
+ * Return: the entries installed, 0 if what comes first is anything else.
+ */
+unsigned int uremap_large_install(struct uremap_batch *b, struct uremap_run *r,
+				  unsigned int i)
+{
+	struct vm_area_struct *vma = b->mv->dst_vma;
+	pgoff_t index = linear_page_index(vma, r->dst);
+	unsigned int begin = i;
+
+	while (i < r->seen && r->folios[i] == UREMAP_LARGE_READY) {
+		struct folio *folio = (struct folio *)
+				      uremap_plain_page(r->saved[i]);
+
+		if (unlikely(uremap_folio_grabbed(folio, r->saved[i])))
+			break;
+		uremap_folio_set_anon_rmap(folio, vma->anon_vma, index + i);
+		i += uremap_large_set(b->mm, r, i, folio_nr_pages(folio));
+		folio_unlock(folio);
+	}
+	return i - begin;
 }
 
 /* Can entries from @i on take the folio's pages, all of them, in order? */
@@ -95,11 +230,9 @@ u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 	/* What is well moves by itself, what is broken stays and says so. */
 	if (unlikely(uremap_folio_hwpoisoned(folio)))
 		return UREMAP_REASON_LARGE_FOLIO;
-	if (unlikely(!uremap_large_plain(r, i, page, nr))) {
-		why = uremap_large_reason(b->mv, r, i, folio, nr);
-		if (why)
-			return why;
-	}
+	why = uremap_large_reason(b->mv, r, i, folio, nr);
+	if (why)
+		return why;
 	for (k = 0; k < nr; k++)
 		saved[k] = ptep_get_and_clear(b->mm, src + k * PAGE_SIZE,
 					      src_pte + k);

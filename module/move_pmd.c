@@ -17,8 +17,7 @@
 #include "sym.h"
 
 /* May the THP (NULL: the huge zero page) that @pmd maps be moved? */
-static u32 uremap_thp_reason(struct uremap_mv *mv, struct folio *folio,
-			     pmd_t pmd)
+static u32 uremap_thp_reason(struct folio *folio, pmd_t pmd)
 {
 	if (!folio)
 		return UREMAP_REASON_NONE;
@@ -32,6 +31,13 @@ static u32 uremap_thp_reason(struct uremap_mv *mv, struct folio *folio,
 		return pmd_uffd_wp(pmd) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
 					  UREMAP_REASON_NOT_EXCLUSIVE;
 	return UREMAP_REASON_NONE;
+}
+
+/* The usual case of it, but for pins, which are asked about once it is cleared. */
+static bool uremap_thp_plain(struct folio *folio, pmd_t pmd)
+{
+	return uremap_pmd_exclusive(folio, pmd) &&
+	       uremap_folio_test_anon(folio) && !uremap_folio_hwpoisoned(folio);
 }
 
 static struct folio *uremap_pmd_folio(pmd_t pmd)
@@ -48,98 +54,127 @@ static u32 uremap_thp_peek(struct uremap_mv *mv, pmd_t *src_pmd)
 	u32 why = UREMAP_REASON_NONE;
 
 	if (pmd_present(pmd) && pmd_trans_huge(pmd))
-		why = uremap_thp_reason(mv, uremap_pmd_folio(pmd), pmd);
+		why = uremap_thp_reason(uremap_pmd_folio(pmd), pmd);
 	spin_unlock(ptl);
 	return why;
 }
 
 /*
  * The move itself, under both locks and the folio lock, in the order that
- * uremap_batch_run() explains: clear, flush, barrier, pins, rmap, install.
+ * uremap_batch_finish() explains: clear, flush, barrier, pins, rmap, install.
  */
-static u32 uremap_pmd_run(struct uremap_mv *mv, struct folio *folio,
-			  pmd_t *dst_pmd, pmd_t *src_pmd)
+static u32 uremap_huge_run(const struct uremap_huge *h, struct folio *folio)
 {
-	unsigned long src = uremap_mv_src(mv), dst = uremap_mv_dst(mv);
-	pmd_t pmd;
+	pmd_t pmd = pmdp_huge_get_and_clear(h->mm, h->src, h->src_pmd);
 
-	pmd = pmdp_huge_get_and_clear(mv->mm, src, src_pmd);
-	flush_tlb_mm_range(mv->mm, src, src + PMD_SIZE, PMD_SHIFT, false);
-	uremap_flush_devices(mv->mm, src, src + PMD_SIZE);
+	flush_tlb_mm_range(h->mm, h->src, h->src + PMD_SIZE, PMD_SHIFT, false);
+	uremap_flush_devices(h->mm, h->src, h->src + PMD_SIZE);
 	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
 	/* Between clearing the entry and reading the pin count: C1. */
 	smp_mb();
 	if (folio && unlikely(folio_maybe_dma_pinned(folio) ||
 			      !uremap_pmd_exclusive(folio, pmd))) {
-		set_pmd_at(mv->mm, src, src_pmd, pmd);
+		set_pmd_at(h->mm, h->src, h->src_pmd, pmd);
 		uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
 		return UREMAP_REASON_PINNED;
 	}
 	if (folio)
-		uremap_folio_set_anon_rmap(folio, mv->dst_vma->anon_vma,
-					   linear_page_index(mv->dst_vma, dst));
-	set_pmd_at(mv->mm, dst, dst_pmd, uremap_dst_pmd(mv, pmd));
-	pgtable_trans_huge_deposit(mv->mm, dst_pmd,
-				   pgtable_trans_huge_withdraw(mv->mm, src_pmd));
+		uremap_folio_set_anon_rmap(folio, h->dst_vma->anon_vma,
+					   linear_page_index(h->dst_vma,
+							     h->dst));
+	set_pmd_at(h->mm, h->dst, h->dst_pmd, uremap_dst_pmd(h, pmd));
+	pgtable_trans_huge_deposit(h->mm, h->dst_pmd,
+				   pgtable_trans_huge_withdraw(h->mm,
+							       h->src_pmd));
 	return UREMAP_REASON_NONE;
 }
 
 /* Under both locks: is it still so, can the folio be had?  Then move it. */
-static u32 uremap_pmd_try(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
+static u32 uremap_huge_try(const struct uremap_huge *h)
 {
-	pmd_t pmd = pmdp_get_lockless(src_pmd);
+	pmd_t pmd = pmdp_get_lockless(h->src_pmd);
+	bool ready = uremap_pmd_ready(pmd);
 	struct folio *folio;
-	u32 why;
+	u32 why = UREMAP_REASON_NONE;
 
-	if (!pmd_present(pmd) || !pmd_trans_huge(pmd) ||
-	    !pmd_none(pmdp_get_lockless(dst_pmd)))
+	if (!ready && (!pmd_present(pmd) || !pmd_trans_huge(pmd)))
 		return UREMAP_REASON_RETRY_LIMIT;
-	folio = uremap_pmd_folio(pmd);
+	if (unlikely(!pmd_none(pmdp_get_lockless(h->dst_pmd))))
+		return UREMAP_REASON_RETRY_LIMIT;
+	/* The huge zero page is never mapped writable. */
+	folio = ready ? page_folio(pmd_page(pmd)) : uremap_pmd_folio(pmd);
 	if (folio && !folio_trylock(folio))
 		return UREMAP_REASON_FOLIO_BUSY;
-	why = uremap_thp_reason(mv, folio, pmd);
+	if (unlikely(!ready || !uremap_thp_plain(folio, pmd)))
+		why = uremap_thp_reason(folio, pmd);
 	if (!why && folio &&
-	    !uremap_rmap_hold(mv->ctx, uremap_folio_anon_vma(folio))) {
-		mv->let_go = true;
-		why = UREMAP_REASON_RETRY_LIMIT;
-	}
-	if (!why)
-		why = uremap_pmd_run(mv, folio, dst_pmd, src_pmd);
+	    !uremap_rmap_hold(h->ctx, uremap_folio_anon_vma(folio)))
+		why = UREMAP_REASON_HOLDS_FULL;
+	if (likely(!why))
+		why = uremap_huge_run(h, folio);
 	if (folio)
 		folio_unlock(folio);
 	return why;
 }
 
-/* Move one THP as one entry. */
-static u32 uremap_move_pmd(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
+/**
+ * uremap_huge_move - move a THP as one entry
+ * @h: from where to where
+ *
+ * Context: the mappings are locked, MMU notifiers have been told; may sleep.
+ * Return: UREMAP_REASON_NONE if it moved, else why not.
+ */
+u32 uremap_huge_move(const struct uremap_huge *h)
 {
-	spinlock_t *dst_ptl = pmd_lockptr(mv->mm, dst_pmd);
-	spinlock_t *src_ptl = pmd_lockptr(mv->mm, src_pmd);
-	unsigned long src = uremap_mv_src(mv);
-	struct mmu_notifier_range range;
-	struct anon_vma *anon_vma;
+	spinlock_t *dst_ptl = pmd_lockptr(h->mm, h->dst_pmd);
+	spinlock_t *src_ptl = pmd_lockptr(h->mm, h->src_pmd);
+	struct anon_vma *anon_vma = uremap_rmap_lock(h->src_vma);
 	u32 why;
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, src,
-				src + PMD_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	anon_vma = uremap_rmap_lock(mv->src_vma);
 	uremap_ptl_lock(dst_ptl, src_ptl);
-	why = uremap_pmd_try(mv, dst_pmd, src_pmd);
+	why = uremap_huge_try(h);
 	uremap_ptl_unlock(dst_ptl, src_ptl);
 	uremap_rmap_unlock(anon_vma);
-	mmu_notifier_invalidate_range_end(&range);
 	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
-	if (!why) {
+	if (likely(!why))
 		uremap_stat_add(UREMAP_STAT_THPS, 1);
-		uremap_advance(mv, PMD_SIZE, PMD_SIZE);
-	}
 	return why;
+}
+
+static u32 uremap_move_pmd(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd)
+{
+	const struct uremap_huge h = {
+		.ctx = mv->ctx,
+		.mm = mv->mm,
+		.mode = mv->mode,
+		.dst_vma = mv->dst_vma,
+		.src_vma = mv->src_vma,
+		.dst = uremap_mv_dst(mv),
+		.src = uremap_mv_src(mv),
+		.dst_pmd = dst_pmd,
+		.src_pmd = src_pmd,
+	};
+	struct mmu_notifier_range range;
+	u32 why;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mv->mm, h.src,
+				h.src + PMD_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	why = uremap_huge_move(&h);
+	mmu_notifier_invalidate_range_end(&range);
+	if (likely(!why))
+		uremap_advance(mv, PMD_SIZE, PMD_SIZE);
+	if (why != UREMAP_REASON_HOLDS_FULL)
+		return why;
+	mv->let_go = true;
+	return UREMAP_REASON_RETRY_LIMIT;
 }
 
 /* The mapping of the THP is split, its folio stays whole. */
 static int uremap_split_src_pmd(struct uremap_mv *mv, pmd_t *src_pmd)
 {
+	if (mv->easy)
+		return UREMAP_RETRY;
 	uremap_split_huge_pmd(mv->src_vma, src_pmd,
 			      uremap_mv_src(mv) & PMD_MASK);
 	return UREMAP_RETRY;

@@ -14,24 +14,6 @@
 #include "batch.h"
 #include "sym.h"
 
-/**
- * struct uremap_cursor - where a batch has got to, ahead of what is booked
- * @seg:    segment
- * @off:    bytes of it that are in the batch
- * @src_lo: lowest source address of the batch
- * @src_hi: first address above its sources
- * @dst_lo: lowest destination address
- * @dst_hi: first address above its destinations
- */
-struct uremap_cursor {
-	unsigned int seg;
-	unsigned long off;
-	unsigned long src_lo;
-	unsigned long src_hi;
-	unsigned long dst_lo;
-	unsigned long dst_hi;
-};
-
 /*
  * The batch itself, under the page-table locks of all its runs.  Why this order
  * is safe:
@@ -56,24 +38,28 @@ struct uremap_cursor {
 static void uremap_batch_finish(struct uremap_batch *b,
 				const struct uremap_cursor *c)
 {
+	bool all = true;
 	unsigned int k;
 
-	if (!b->taken)
+	if (!b->taken && !b->nr_singles)
 		return;
-	flush_tlb_mm_range(b->mm, c->src_lo, c->src_hi, PAGE_SHIFT, false);
-	uremap_flush_devices(b->mm, c->src_lo, c->src_hi);
-	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
-	/* Between clearing entries and reading pin counts: C1. */
-	smp_mb();
+	uremap_batch_flush(b->mm, c->src_lo, c->src_hi);
 	for (k = 0; k < b->nr_runs; k++) {
 		struct uremap_run *r = &b->runs[k];
 
-		uremap_run_install(b, r);
-		if (likely(r->seen == r->nr))
-			continue;
 		/* What follows a page that stays has to stay as well. */
-		while (++k < b->nr_runs)
-			uremap_run_put_back(b, &b->runs[k], 0);
+		if (unlikely(!all)) {
+			uremap_run_put_back(b, r, 0);
+			continue;
+		}
+		uremap_run_install(b, r);
+		all = r->seen == r->nr;
+		if (k || !b->nr_singles)
+			continue;
+		if (likely(all))
+			all = uremap_singles_install(b);
+		else
+			uremap_singles_put_back(b, 0);
 	}
 }
 
@@ -129,16 +115,13 @@ static void uremap_run_open(struct uremap_batch *b, struct uremap_run *r)
 	b->nr_runs++;
 }
 
-static void uremap_cursor_cover(struct uremap_cursor *c,
-				const struct uremap_run *r)
+static void uremap_cursor_cover_run(struct uremap_cursor *c,
+				    const struct uremap_run *r)
 {
 	unsigned long len = (unsigned long)r->nr << PAGE_SHIFT;
 
 	c->off += len;
-	c->src_lo = min(c->src_lo, r->src);
-	c->src_hi = max(c->src_hi, r->src + len);
-	c->dst_lo = min(c->dst_lo, r->dst);
-	c->dst_hi = max(c->dst_hi, r->dst + len);
+	uremap_cursor_cover(c, r->dst, r->src, len);
 }
 
 /*
@@ -150,13 +133,15 @@ static void uremap_batch_extend(struct uremap_batch *b, struct uremap_cursor *c)
 {
 	struct uremap_run *r = &b->runs[0];
 
+	if (r->seen == r->nr && c->off == b->mv->segs[c->seg].len)
+		uremap_singles_take(b, c);
 	while (r->seen == r->nr && b->nr_runs < UREMAP_MAX_RUNS) {
 		struct uremap_run *last = r++;
 
 		if (!uremap_next_run(b, c, r) || !uremap_tables_add(b, r, last))
 			return;
 		uremap_run_open(b, r);
-		uremap_cursor_cover(c, r);
+		uremap_cursor_cover_run(c, r);
 		uremap_run_take(b, r);
 		/* Only the first entry of a batch is waited for. */
 		if (!r->seen && r->why == UREMAP_REASON_FOLIO_BUSY)
@@ -173,7 +158,9 @@ static int uremap_batch_settle(struct uremap_batch *b, pmd_t *src_pmd)
 	if (r->obstacle)
 		return uremap_stop(b->mv, -EEXIST, r->why,
 				   r->dst + r->obstacle * PAGE_SIZE);
-	if (r->why == UREMAP_REASON_FOLIO_BUSY)
+	if (r->why == UREMAP_REASON_FOLIO_BUSY && b->mv->easy)
+		folio_put(r->busy);
+	else if (r->why == UREMAP_REASON_FOLIO_BUSY)
 		return uremap_wait_folio(b->mv, r->busy);
 	return uremap_settle(b->mv, src_pmd, r->why);
 }
@@ -194,6 +181,8 @@ static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 			       (unsigned long)r->taken << PAGE_SHIFT);
 		if (r->seen < r->nr)
 			break;
+		if (!k && b->nr_singles)
+			uremap_singles_end(b);
 	}
 	return 0;
 }
@@ -277,7 +266,7 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 	b.runs[0].dst = dst;
 	b.runs[0].nr = len >> PAGE_SHIFT;
 	uremap_run_open(&b, &b.runs[0]);
-	uremap_cursor_cover(&c, &b.runs[0]);
+	uremap_cursor_cover_run(&c, &b.runs[0]);
 
 	if (likely(!mm_has_notifiers(b.mm)))
 		ok = uremap_batch_run(&b, &c, dst_pmd, src_pmd);

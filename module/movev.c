@@ -9,13 +9,20 @@
 
 #include "batch.h"
 
-/*
- * Move what a MOVE asks for; returns what the ioctl does.  The reserved words
- * of the caller's structure serve as scratch for waking.
+/**
+ * uremap_move_one - move what a MOVE asks for
+ * @ctx:   the context
+ * @mode:  UREMAP_MOVE_* bits
+ * @seg:   the request; results go here
+ * @head:  bytes of it that are done
+ * @umove: the caller's structure; the reserved words of it serve for waking
+ *
+ * Context: process context of the address space; may sleep.
+ * Return: what the ioctl does.
  */
-static long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
-			    struct uremap_segment *seg,
-			    struct uremap_move __user *umove)
+long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
+		     struct uremap_segment *seg, unsigned long head,
+		     struct uremap_move __user *umove)
 {
 	struct uremap_mv mv = {
 		.ctx = ctx,
@@ -23,6 +30,7 @@ static long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
 		.mode = mode,
 		.segs = seg,
 		.nr_segs = 1,
+		.head = head,
 	};
 	int err;
 
@@ -34,11 +42,6 @@ static long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
 			return err;
 	}
 	return seg->error && seg->move > 0 ? -EAGAIN : -(long)seg->error;
-}
-
-static u64 uremap_seg_moved(const struct uremap_segment *seg)
-{
-	return seg->move > 0 ? seg->move - seg->holes : 0;
 }
 
 /**
@@ -63,7 +66,7 @@ long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
 	if (move->reserved[0] || move->reserved[1])
 		return -EINVAL;
 
-	ret = uremap_move_one(ctx, move->mode, &seg, uarg);
+	ret = uremap_move_one(ctx, move->mode, &seg, 0, uarg);
 	move->move = seg.move;
 	move->moved = uremap_seg_moved(&seg);
 	move->holes = seg.holes;
@@ -72,88 +75,6 @@ long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
 	move->reason = seg.reason;
 	move->error = seg.error;
 	return ret;
-}
-
-/*
- * Read the request, and find out whether the answer can be written: to the
- * first and to the last word of it, for it may straddle two pages.
- */
-static int uremap_move_get(struct uremap_move __user *umove,
-			   struct uremap_segment *seg, u64 *mode,
-			   u64 *reserved)
-{
-	u64 reserved0, reserved1, move;
-
-	if (!user_access_begin(umove, sizeof(*umove)))
-		return -EFAULT;
-	unsafe_get_user(seg->dst, &umove->dst, err_fault);
-	unsafe_get_user(seg->src, &umove->src, err_fault);
-	unsafe_get_user(seg->len, &umove->len, err_fault);
-	unsafe_get_user(*mode, &umove->mode, err_fault);
-	unsafe_get_user(reserved0, &umove->reserved[0], err_fault);
-	unsafe_get_user(reserved1, &umove->reserved[1], err_fault);
-	unsafe_get_user(move, (u64 __user *)&umove->move, err_fault);
-	unsafe_put_user(move, (u64 __user *)&umove->move, err_fault);
-	unsafe_put_user(reserved1, &umove->reserved[1], err_fault);
-	user_access_end();
-	*reserved = reserved0 | reserved1;
-	return 0;
-
-err_fault:
-	user_access_end();
-	return -EFAULT;
-}
-
-static int uremap_move_put(struct uremap_move __user *umove,
-			   const struct uremap_segment *seg)
-{
-	if (!user_access_begin(umove, sizeof(*umove)))
-		return -EFAULT;
-	unsafe_put_user(seg->move, &umove->move, err_fault);
-	unsafe_put_user(uremap_seg_moved(seg), &umove->moved, err_fault);
-	unsafe_put_user(seg->holes, &umove->holes, err_fault);
-	unsafe_put_user(seg->healed, &umove->healed, err_fault);
-	unsafe_put_user(seg->stop, &umove->stop, err_fault);
-	unsafe_put_user(seg->reason, &umove->reason, err_fault);
-	unsafe_put_user(seg->error, &umove->error, err_fault);
-	unsafe_put_user(0, &umove->reserved[0], err_fault);
-	unsafe_put_user(0, &umove->reserved[1], err_fault);
-	user_access_end();
-	return 0;
-
-err_fault:
-	user_access_end();
-	return -EFAULT;
-}
-
-/**
- * uremap_ioctl_move_exact - UREMAP_IOC_MOVE with the structure we know
- * @ctx:   the context
- * @umove: the caller's structure
- *
- * For small moves the copies are a good part of the cost, so that they are done
- * word by word, without those bounds checks that the compiler could not make.
- *
- * Context: process context; may sleep.
- * Return: 0, or a negative errno as UFFDIO_MOVE has it.
- */
-long uremap_ioctl_move_exact(struct uremap_ctx *ctx,
-			     struct uremap_move __user *umove)
-{
-	struct uremap_segment seg = { };
-	u64 mode, reserved;
-	long ret;
-	int err;
-
-	err = uremap_ctx_check_mm(ctx);
-	if (!err)
-		err = uremap_move_get(umove, &seg, &mode, &reserved);
-	if (err)
-		return err;
-	if (reserved)
-		return -EINVAL;
-	ret = uremap_move_one(ctx, mode, &seg, umove);
-	return uremap_move_put(umove, &seg) ? -EFAULT : ret;
 }
 
 static int uremap_segs_read(struct uremap_segment *segs, unsigned int nr,
@@ -291,4 +212,70 @@ long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 	if (!mv.nr_failed)
 		return 0;
 	return mv.total ? -EAGAIN : mv.first_err;
+}
+
+/* As uremap_move_get(): read it, and find out whether it can be written. */
+static int uremap_movev_get(struct uremap_movev __user *umovev,
+			    struct uremap_movev *movev)
+{
+	if (!user_access_begin(umovev, sizeof(*umovev)))
+		return -EFAULT;
+	unsafe_get_user(movev->segs, &umovev->segs, err_fault);
+	unsafe_get_user(movev->nr, &umovev->nr, err_fault);
+	unsafe_get_user(movev->seg_size, &umovev->seg_size, err_fault);
+	unsafe_get_user(movev->mode, &umovev->mode, err_fault);
+	unsafe_get_user(movev->flags, &umovev->flags, err_fault);
+	unsafe_get_user(movev->done, &umovev->done, err_fault);
+	unsafe_get_user(movev->move, &umovev->move, err_fault);
+	unsafe_get_user(movev->reserved[0], &umovev->reserved[0], err_fault);
+	unsafe_get_user(movev->reserved[1], &umovev->reserved[1], err_fault);
+	unsafe_put_user(movev->segs, &umovev->segs, err_fault);
+	unsafe_put_user(movev->reserved[1], &umovev->reserved[1], err_fault);
+	user_access_end();
+	return 0;
+
+err_fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+static int uremap_movev_put(struct uremap_movev __user *umovev,
+			    const struct uremap_movev *movev)
+{
+	if (!user_access_begin(umovev, sizeof(*umovev)))
+		return -EFAULT;
+	unsafe_put_user(movev->done, &umovev->done, err_fault);
+	unsafe_put_user(movev->move, &umovev->move, err_fault);
+	unsafe_put_user(movev->reserved[0], &umovev->reserved[0], err_fault);
+	unsafe_put_user(movev->reserved[1], &umovev->reserved[1], err_fault);
+	user_access_end();
+	return 0;
+
+err_fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+/**
+ * uremap_ioctl_movev_exact - UREMAP_IOC_MOVEV with the structure we know
+ * @ctx:    the context
+ * @umovev: the caller's structure
+ *
+ * Context: process context; may sleep.
+ * Return: as uremap_ioctl_movev().
+ */
+long uremap_ioctl_movev_exact(struct uremap_ctx *ctx,
+			      struct uremap_movev __user *umovev)
+{
+	struct uremap_movev movev;
+	long ret;
+	int err;
+
+	err = uremap_ctx_check_mm(ctx);
+	if (!err)
+		err = uremap_movev_get(umovev, &movev);
+	if (err)
+		return err;
+	ret = uremap_ioctl_movev(ctx, &movev, umovev);
+	return uremap_movev_put(umovev, &movev) ? -EFAULT : ret;
 }

@@ -152,6 +152,28 @@ bool uremap_set_covers(const struct uremap_set *set, unsigned long start,
 }
 
 /**
+ * uremap_set_narrow - what of a range around an address is in the set?
+ * @set:   the set
+ * @addr:  the address
+ * @start: first address of the range; becomes that of the answer
+ * @end:   first address past it; likewise
+ *
+ * Context: ctx->lock held, for reading at least.
+ * Return: false, with nothing changed, if not even @addr is.
+ */
+bool uremap_set_narrow(const struct uremap_set *set, unsigned long addr,
+		       unsigned long *start, unsigned long *end)
+{
+	const struct uremap_interval *iv = uremap_set_find(set, addr + 1);
+
+	if (!iv || iv->start > addr)
+		return false;
+	*start = max(*start, iv->start);
+	*end = min(*end, iv->end);
+	return true;
+}
+
+/**
  * uremap_set_clear - make a set empty
  * @set: the set
  *

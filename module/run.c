@@ -139,43 +139,6 @@ static noinline unsigned int uremap_take_any(struct uremap_batch *b,
 	return 1;
 }
 
-/*
- * The common case of it, all in line: small folios of our own, mapped by present
- * entries.  Takes such from entry @i on and returns the first that is anything
- * else, with nothing done to it.
- */
-static __always_inline unsigned int uremap_take_plain(struct uremap_batch *b,
-						      struct uremap_run *r,
-						      unsigned int i)
-{
-	pte_t *src = r->src_pte, *dst = r->dst_pte, *saved = r->saved;
-	struct folio **folios = r->folios;
-	unsigned int nr = r->nr;
-
-	for (; i < nr; i++) {
-		pte_t pte = ptep_get(src + i);
-		struct folio *folio;
-
-		if (unlikely(!pte_none(ptep_get(dst + i)) ||
-			     !uremap_pte_plain(pte)))
-			break;
-		folio = page_folio(uremap_plain_page(pte));
-		if (unlikely(!uremap_folio_plain(folio, pte) ||
-			     !folio_trylock(folio)))
-			break;
-		if (unlikely(!uremap_rmap_held(b->mv,
-					       uremap_folio_mapping(folio)) ||
-			     !uremap_folio_unpinned(folio))) {
-			folio_unlock(folio);
-			break;
-		}
-		saved[i] = ptep_get_and_clear(b->mm, r->src + i * PAGE_SIZE,
-					      src + i);
-		folios[i] = folio;
-	}
-	return i;
-}
-
 /**
  * uremap_run_take - take entries until the run is complete or one stays
  * @b: the batch
@@ -188,12 +151,16 @@ void uremap_run_take(struct uremap_batch *b, struct uremap_run *r)
 	unsigned int i = 0, n;
 
 	do {
-		n = uremap_take_plain(b, r, i);
+		n = uremap_plain_take(b->mm, b->mv->held, r->src, r->src_pte,
+				      r->dst_pte, r->saved, r->folios, i, r->nr,
+				      false);
 		r->taken += n - i;
 		i = n;
 		if (likely(i == r->nr))
 			break;
-		n = uremap_take_any(b, r, i);
+		n = uremap_large_take(b, r, i);
+		if (!n)
+			n = uremap_take_any(b, r, i);
 		i += n;
 	} while (n && i < r->nr);
 	r->seen = i;
@@ -210,7 +177,7 @@ static struct folio *uremap_taken(struct uremap_run *r, unsigned int i,
 	struct folio *folio = r->folios[i];
 
 	*n = 1;
-	if (folio != UREMAP_LARGE)
+	if (folio != UREMAP_LARGE && folio != UREMAP_LARGE_READY)
 		return folio;
 	folio = uremap_pte_folio(r->saved[i]);
 	*n = folio_nr_pages(folio);
@@ -296,35 +263,6 @@ static noinline unsigned int uremap_install_any(struct uremap_batch *b,
 	return n;
 }
 
-/* The common case of it: small folios.  Returns the first that is not. */
-static __always_inline unsigned int uremap_install_plain(struct uremap_batch *b,
-							 struct uremap_run *r,
-							 unsigned int i)
-{
-	struct vm_area_struct *vma = b->mv->dst_vma;
-	struct anon_vma *anon_vma = vma->anon_vma;
-	pgoff_t index = linear_page_index(vma, r->dst);
-	pte_t *dst = r->dst_pte, *saved = r->saved;
-	struct folio **folios = r->folios;
-	unsigned int seen = r->seen;
-
-	for (; i < seen; i++) {
-		struct folio *folio = folios[i];
-		pte_t pte = saved[i];
-
-		if (unlikely(folio <= UREMAP_LARGE || !uremap_pte_ready(pte) ||
-			     !uremap_folio_unpinned(folio) ||
-			     !pte_none(ptep_get(dst + i))))
-			break;
-		uremap_folio_set_anon_rmap(folio, anon_vma, index + i);
-		if (pgtable_supports_soft_dirty())
-			pte = pte_mksoft_dirty(pte);
-		set_pte_at(b->mm, r->dst + i * PAGE_SIZE, dst + i, pte);
-		folio_unlock(folio);
-	}
-	return i;
-}
-
 /**
  * uremap_run_install - give what was taken its new place
  * @b: the batch
@@ -337,16 +275,24 @@ static __always_inline unsigned int uremap_install_plain(struct uremap_batch *b,
  */
 void uremap_run_install(struct uremap_batch *b, struct uremap_run *r)
 {
+	struct vm_area_struct *vma = b->mv->dst_vma;
+	pgoff_t index = linear_page_index(vma, r->dst);
 	bool plain = !b->wp && !r->marked;
 	unsigned int i = 0, n;
 
 	while (i < r->seen) {
 		if (likely(plain)) {
-			i = uremap_install_plain(b, r, i);
+			i = uremap_plain_install(b->mm, vma->anon_vma, index,
+						 r->dst, r->dst_pte, r->saved,
+						 r->folios, i, r->seen,
+						 false, false);
 			if (likely(i == r->seen))
 				break;
 		}
-		n = uremap_install_any(b, r, i);
+		n = plain && b->nr_runs == 1 && !b->nr_singles ?
+		    uremap_large_install(b, r, i) : 0;
+		if (!n)
+			n = uremap_install_any(b, r, i);
 		if (unlikely(!n)) {
 			uremap_run_put_back(b, r, i);
 			break;

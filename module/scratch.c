@@ -12,34 +12,21 @@
 
 #include "batch.h"
 
-static DEFINE_PER_CPU(struct uremap_scratch *, uremap_scratch);
+DEFINE_PER_CPU(struct uremap_scratch *, uremap_scratch);
 
 /**
- * uremap_scratch_get - scratch memory for a move, not zeroed
+ * uremap_scratch_alloc - scratch memory that no CPU has yet
  *
  * Context: may sleep.
- * Return: the memory, or NULL without any.
+ * Return: the memory, not zeroed but for @known, or NULL without any.
  */
-struct uremap_scratch *uremap_scratch_get(void)
+struct uremap_scratch *uremap_scratch_alloc(void)
 {
-	struct uremap_scratch *scratch = this_cpu_xchg(uremap_scratch, NULL);
+	struct uremap_scratch *scratch = kvmalloc(sizeof(*scratch), GFP_KERNEL);
 
-	if (likely(scratch))
-		return scratch;
-	return kvmalloc(sizeof(*scratch), GFP_KERNEL);
-}
-
-/**
- * uremap_scratch_put - give back what uremap_scratch_get() gave
- * @scratch: the memory
- *
- * Context: any process context.
- */
-void uremap_scratch_put(struct uremap_scratch *scratch)
-{
-	scratch = this_cpu_xchg(uremap_scratch, scratch);
-	if (unlikely(scratch))
-		kvfree(scratch);
+	if (scratch)
+		scratch->known.ctx = 0;
+	return scratch;
 }
 
 /**

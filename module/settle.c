@@ -146,18 +146,42 @@ static int uremap_unshare(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 	return ret;
 }
 
+/* Is there anything to be done about it? */
+static bool uremap_takes_time(u32 why)
+{
+	switch (why) {
+	case UREMAP_REASON_RETRY_LIMIT:
+	case UREMAP_REASON_FOLIO_BUSY:
+	case UREMAP_REASON_SWAP:
+	case UREMAP_REASON_MIGRATING:
+	case UREMAP_REASON_DEVICE:
+	case UREMAP_REASON_SWAPPED_IN:
+	case UREMAP_REASON_NOT_EXCLUSIVE:
+	case UREMAP_REASON_NOT_EXCLUSIVE_WP:
+	case UREMAP_REASON_KSM:
+	case UREMAP_REASON_LARGE_FOLIO:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /**
  * uremap_settle - deal with the first page of a step that could not be taken
  * @mv:  the move
  * @pmd: PMD entry of the source
  * @why: what kept it from being taken, a UREMAP_REASON_*
  *
- * Context: mmap_lock held, nothing else; may sleep.
+ * A move on VMA locks only does what takes time with the mmap lock, in another turn.
+ *
+ * Context: mmap_lock held, nothing else; may sleep.  Or VMA locks.
  * Return: UREMAP_RETRY if it is worth another attempt, else a negative errno
  *	with the reason recorded.
  */
 int uremap_settle(struct uremap_mv *mv, pmd_t *pmd, u32 why)
 {
+	if (mv->easy && uremap_takes_time(why))
+		return UREMAP_RETRY;
 	switch (why) {
 	case UREMAP_REASON_RETRY_LIMIT:
 		return UREMAP_RETRY;

@@ -6,10 +6,6 @@
  * further runs are only tried for, which cannot deadlock whatever the order;
  * the first that cannot be had ends the batch.  A table that some run of the
  * batch has locked already is simply used.
- *
- * What was seen may have changed until a lock is had, so the PMD entry is
- * compared then: a table that was freed meanwhile (PT_RECLAIM, 6.14) or replaced
- * is not the one to work on (C16).  RCU keeps it from being reused until then.
  */
 #include <linux/mm.h>
 
@@ -38,24 +34,15 @@ static void uremap_table_note(struct uremap_batch *b, unsigned long addr,
 bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 			pmd_t *dst_pmd, pmd_t *src_pmd)
 {
-	spinlock_t *dst_ptl, *src_ptl;
-	pmd_t dst_pmdval, src_pmdval;
+	struct uremap_ptes p;
 
-	r->dst_pte = uremap_pte_map(b->mm, dst_pmd, r->dst, &dst_pmdval,
-				    &dst_ptl);
-	r->src_pte = uremap_pte_map(b->mm, src_pmd, r->src, &src_pmdval,
-				    &src_ptl);
-	if (!r->dst_pte || !r->src_pte)
+	if (!uremap_ptes_lock(b->mm, dst_pmd, r->dst, src_pmd, r->src, &p))
 		return false;
-	uremap_ptl_lock(dst_ptl, src_ptl);
-	if (unlikely(!pmd_same(dst_pmdval, pmdp_get_lockless(dst_pmd)) ||
-		     !pmd_same(src_pmdval, pmdp_get_lockless(src_pmd)))) {
-		uremap_ptl_unlock(dst_ptl, src_ptl);
-		return false;
-	}
-	uremap_table_note(b, r->dst, r->dst_pte, dst_ptl);
-	uremap_table_note(b, r->src, r->src_pte,
-			  src_ptl == dst_ptl ? NULL : src_ptl);
+	r->dst_pte = p.dst;
+	r->src_pte = p.src;
+	uremap_table_note(b, r->dst, p.dst, p.dst_ptl);
+	uremap_table_note(b, r->src, p.src,
+			  p.src_ptl == p.dst_ptl ? NULL : p.src_ptl);
 	return true;
 }
 
@@ -82,16 +69,19 @@ static bool uremap_ptl_held(struct uremap_batch *b, spinlock_t *ptl)
 	return false;
 }
 
-/* One side of a further run.  @last is an entry of the run before, for @last_addr. */
-static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
-			       pte_t *last, unsigned long last_addr)
+/**
+ * uremap_table_get - the entry of an address, in a table the batch has or gets
+ * @b:    the batch
+ * @addr: the address
+ *
+ * Context: RCU, and locks of the first run held; inside the same two VMAs.
+ * Return: the entry, or NULL if the lock cannot be had now; the batch has to end.
+ */
+pte_t *uremap_table_get(struct uremap_batch *b, unsigned long addr)
 {
 	spinlock_t *ptl;
 	pmd_t pmdval, *pmd;
 	pte_t *pte;
-
-	if (!((addr ^ last_addr) & PMD_MASK))
-		return last - pte_index(last_addr) + pte_index(addr);
 
 	pte = uremap_table_find(b, addr);
 	if (pte)
@@ -108,7 +98,7 @@ static pte_t *uremap_table_add(struct uremap_batch *b, unsigned long addr,
 			return NULL;
 		ptl = NULL;
 	}
-	if (likely(pmd_same(pmdval, pmdp_get_lockless(pmd)))) {
+	if (likely(uremap_pmd_same(pmdval, pmdp_get_lockless(pmd)))) {
 		uremap_table_note(b, addr, pte, ptl);
 		return pte;
 	}
@@ -138,10 +128,10 @@ bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 			     pte_index(r->src);
 		return true;
 	}
-	r->dst_pte = uremap_table_add(b, r->dst, last->dst_pte, last->dst);
+	r->dst_pte = uremap_table_get(b, r->dst);
 	if (!r->dst_pte)
 		return false;
-	r->src_pte = uremap_table_add(b, r->src, last->src_pte, last->src);
+	r->src_pte = uremap_table_get(b, r->src);
 	return r->src_pte;
 }
 

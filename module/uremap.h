@@ -5,15 +5,19 @@
  * Lock order, outer to inner; read it with the tree at the top of mm/rmap.c:
  *
  *   ctx->lock                          (ioctl.c; moves read, registration writes)
- *     mm->mmap_lock, read              (move.c)
+ *     mm->mmap_lock, read              (move.c, or pair.h: dropped once it has led to)
+ *     VMA locks, read                  (pair.h; kernels that have them)
  *       map_changing_lock, read        (attach.c; from 6.9, if one is attached)
- *         mmu notifier start           (move_pte.c; may sleep)
- *           anon_vma->root->rwsem, write (rmap.c; kernels before 6.19)
- *             page-table locks: the first pair lower address first (walk.c),
+ *         mmu notifier start           (move_pte.c, move_pmd.c; may sleep)
+ *           anon_vma->root->rwsem, write (ptes.h; kernels before 6.19)
+ *             page-table locks: the first pair lower address first (ptes.h),
  *                   further ones trylock only (tables.c)
- *               folio lock, trylock only (move_pte.c)
+ *               folio lock, trylock only (ptes.h, run.c, move_large.c, move_pmd.c)
  *               ctx->hold_lock         (rmap.c; kernels before 6.8)
  *         folio lock, sleeping         (settle.c; none of the last four held)
+ *
+ * Who holds VMA locks never waits for the mmap lock: a writer that has it waits for
+ * them.  So what has to be waited for is left to a second turn (move.c).
  *
  * The folio lock is outside the anon_vma and page-table locks in mm.  Inside
  * them it is only tried; whoever fails drops them all and waits outside.
@@ -70,8 +74,37 @@ struct seq_file;
 /* Just swapped in, not shared, but with a reference more; likewise. */
 #define UREMAP_REASON_SWAPPED_IN	0x80000002U
 
+/* The context holds as many anon_vmas as it may; likewise. */
+#define UREMAP_REASON_HOLDS_FULL	0x80000003U
+
 /* Attempts at one page before a move gives up with UREMAP_REASON_RETRY_LIMIT. */
 #define UREMAP_MAX_RETRIES	64
+
+/**
+ * struct uremap_pair - the mappings a move goes between
+ * @src: of the source
+ * @dst: of the destination; may be the same
+ */
+struct uremap_pair {
+	struct vm_area_struct *src;
+	struct vm_area_struct *dst;
+};
+
+/**
+ * struct uremap_known - a pair that was vetted, and until when that holds
+ * @ctx:   number of the context; 0: none
+ * @seq:   count of changes to the mappings of its address space
+ * @until: in jiffies
+ * @mode:  UREMAP_MOVE_* bits of the move it was vetted for
+ * @pair:  the pair; not to be looked into unless the rest fits
+ */
+struct uremap_known {
+	u64 ctx;
+	unsigned int seq;
+	unsigned long until;
+	u64 mode;
+	struct uremap_pair pair;
+};
 
 /**
  * struct uremap_set - a set of addresses, as disjoint intervals
@@ -92,6 +125,7 @@ struct uremap_hold {
 /**
  * struct uremap_ctx - what one open file of /dev/uremap stands for
  * @mm:        address space of the opener, referenced by mm_count; constant
+ * @id:        a number that no other context ever has; constant
  * @lock:      read for the time of a move, written to change what follows, so
  *             that when UNREGISTER returns no move touches the range any more
  * @src:       addresses that may be moved from
@@ -106,6 +140,7 @@ struct uremap_hold {
  */
 struct uremap_ctx {
 	struct mm_struct *mm;
+	u64 id;
 	struct rw_semaphore lock;
 	struct uremap_set src;
 	struct uremap_set dst;
@@ -124,6 +159,7 @@ struct uremap_ctx {
  * @mm:        the address space
  * @mode:      UREMAP_MOVE_* bits
  * @go_on:     a segment that fails does not end the call
+ * @easy:      nothing may be waited for: only VMA locks are held
  * @strict:    by the rules of UFFDIO_MOVE where they are others than ours
  * @segs:      the segments; each gets its results when it ends
  * @nr_segs:   how many
@@ -134,6 +170,7 @@ struct uremap_ctx {
  * @dst:       first destination address of the one at work
  * @src:       first source address
  * @len:       bytes
+ * @head:      bytes of the first that were done before
  * @done:      bytes finished from the start
  * @holes:     bytes of @done that held nothing
  * @healed:    bytes of @done that needed a fault first
@@ -160,6 +197,7 @@ struct uremap_mv {
 	struct mm_struct *mm;
 	u64 mode;
 	bool go_on;
+	bool easy;
 	bool strict;
 
 	struct uremap_segment *segs;
@@ -172,6 +210,7 @@ struct uremap_mv {
 	unsigned long dst;
 	unsigned long src;
 	unsigned long len;
+	unsigned long head;
 	unsigned long done;
 	unsigned long holes;
 	unsigned long healed;
@@ -238,8 +277,6 @@ bool uremap_uffd_get(struct uremap_mv *mv);
 void uremap_uffd_put(struct uremap_mv *mv);
 int uremap_uffd_begin(struct uremap_mv *mv);
 void uremap_uffd_end(struct uremap_mv *mv);
-bool uremap_uffd_owns(const struct uremap_mv *mv,
-		      const struct vm_area_struct *vma);
 int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,
 		    unsigned long start, unsigned long len);
 int uremap_wake(struct uremap_mv *mv, void __user *scratch);
@@ -247,8 +284,25 @@ int uremap_wake(struct uremap_mv *mv, void __user *scratch);
 /* context.c */
 struct uremap_ctx *uremap_ctx_create(struct mm_struct *mm);
 void uremap_ctx_destroy(struct uremap_ctx *ctx);
-int uremap_ctx_check_mm(struct uremap_ctx *ctx);
 void uremap_ctx_show(struct uremap_ctx *ctx, struct seq_file *m);
+
+/**
+ * uremap_ctx_check_mm - may the caller act through this context?
+ * @ctx: any context
+ *
+ * A file that was inherited or passed on still means its opener's memory.
+ *
+ * Context: any process context.
+ * Return: 0 if the caller runs in the opener's address space; -ESRCH if that
+ *	is gone (the opener ended or has called execve()), -EINVAL if the caller
+ *	is another process, as UFFDIO_MOVE has it.
+ */
+static inline int uremap_ctx_check_mm(struct uremap_ctx *ctx)
+{
+	if (likely(current->mm == ctx->mm))
+		return 0;
+	return atomic_read(&ctx->mm->mm_users) ? -EINVAL : -ESRCH;
+}
 
 /* ioctl.c */
 long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
@@ -256,6 +310,7 @@ long uremap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 /* move.c */
 void uremap_move(struct uremap_mv *mv);
 bool uremap_seg_ready(struct uremap_mv *mv, unsigned int seg);
+void uremap_seg_skip(struct uremap_mv *mv, unsigned int nr);
 void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 		    unsigned long moved);
 
@@ -267,12 +322,22 @@ int uremap_move_huge(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		     unsigned long len);
 
 /* movev.c */
-long uremap_ioctl_move_exact(struct uremap_ctx *ctx,
-			     struct uremap_move __user *umove);
+/* Bytes of a segment that ended which were memory. */
+static inline u64 uremap_seg_moved(const struct uremap_segment *seg)
+{
+	return seg->move > 0 ? seg->move - seg->holes : 0;
+}
+
+long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
+		     struct uremap_segment *seg, unsigned long head,
+		     struct uremap_move __user *umove);
 long uremap_ioctl_move(struct uremap_ctx *ctx, struct uremap_move *move,
 		       void __user *uarg);
 long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 			void __user *uarg);
+
+long uremap_ioctl_movev_exact(struct uremap_ctx *ctx,
+			      struct uremap_movev __user *umovev);
 
 /* move_pte.c */
 int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
@@ -300,9 +365,15 @@ static inline int uremap_range_check(struct mm_struct *mm, u64 start, u64 len)
 	return 0;
 }
 
+/* quick.c */
+long uremap_ioctl_move_exact(struct uremap_ctx *ctx,
+			     struct uremap_move __user *umove);
+
 /* range.c */
 bool uremap_set_covers(const struct uremap_set *set, unsigned long start,
 		       unsigned long end);
+bool uremap_set_narrow(const struct uremap_set *set, unsigned long addr,
+		       unsigned long *start, unsigned long *end);
 int uremap_register(struct uremap_ctx *ctx, unsigned long start,
 		    unsigned long end, u64 rights);
 int uremap_unregister(struct uremap_ctx *ctx, unsigned long start,
@@ -312,19 +383,6 @@ void uremap_set_clear(struct uremap_set *set);
 /* rmap.c */
 int uremap_rmap_init(void);
 void uremap_rmap_exit(void);
-#ifdef UREMAP_RMAP_ANON_VMA_LOCK
-struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma);
-void uremap_rmap_unlock(struct anon_vma *anon_vma);
-#else
-static inline struct anon_vma *uremap_rmap_lock(struct vm_area_struct *src_vma)
-{
-	return NULL;
-}
-
-static inline void uremap_rmap_unlock(struct anon_vma *anon_vma)
-{
-}
-#endif
 #ifdef UREMAP_RMAP_ANON_VMA_HOLD
 bool uremap_rmap_hold(struct uremap_ctx *ctx, struct anon_vma *anon_vma);
 #else
@@ -336,20 +394,8 @@ static inline bool uremap_rmap_hold(struct uremap_ctx *ctx,
 #endif
 int uremap_rmap_let_go(struct uremap_ctx *ctx);
 
-/* May a folio with this mapping move without asking any further? */
-static inline bool uremap_rmap_held(const struct uremap_mv *mv, void *mapping)
-{
-#ifdef UREMAP_RMAP_ANON_VMA_HOLD
-	return mapping == mv->held;
-#else
-	return ((unsigned long)mapping & FOLIO_MAPPING_FLAGS) ==
-	       FOLIO_MAPPING_ANON;
-#endif
-}
-
 /* scratch.c */
-struct uremap_scratch *uremap_scratch_get(void);
-void uremap_scratch_put(struct uremap_scratch *scratch);
+struct uremap_scratch *uremap_scratch_alloc(void);
 void uremap_scratch_exit(void);
 
 /* settle.c */
@@ -388,18 +434,28 @@ long uremap_uffdio_move(struct uremap_ctx *ctx, int fd, void __user *arg,
 			void __user *room);
 
 /* vma.c */
+bool uremap_pair_reach(struct uremap_mv *mv);
 int uremap_pair_find(struct uremap_mv *mv);
+static inline bool uremap_vma_has(const struct vm_area_struct *vma,
+				  unsigned long addr)
+{
+	return addr - vma->vm_start < vma->vm_end - vma->vm_start;
+}
+
+/* The same of a range, which does not wrap around. */
+static inline bool uremap_vma_covers(const struct vm_area_struct *vma,
+				     unsigned long start, unsigned long len)
+{
+	return start >= vma->vm_start && start + len <= vma->vm_end;
+}
 
 /* walk.c */
 pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 		       unsigned long end, unsigned long *next);
-pmd_t *uremap_pmd_lookup(struct mm_struct *mm, unsigned long addr);
 pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr);
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 				     unsigned long end);
 unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
 				    unsigned long end, u32 *why);
-void uremap_ptl_lock(spinlock_t *a, spinlock_t *b);
-void uremap_ptl_unlock(spinlock_t *a, spinlock_t *b);
 
 #endif /* _UREMAP_UREMAP_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Walking and growing page tables, and their locks.
+ * Walking and growing page tables.
  *
  * Tables above the PTE level are taken away only from where no mapping is left.
  * That is excluded where a VMA has been found under the mmap lock that is still
@@ -41,32 +41,6 @@ pmd_t *uremap_pmd_find(struct mm_struct *mm, unsigned long addr,
 	*next = pud_addr_end(addr, *next);
 	/* Anonymous memory knows no larger leaf than a PMD. */
 	if (pud_none(*pud) || unlikely(pud_leaf(*pud)))
-		return NULL;
-	return pmd_offset(pud, addr);
-}
-
-/**
- * uremap_pmd_lookup - the PMD entry of an address, if its table exists
- * @mm:   the address space
- * @addr: the address
- *
- * Context: inside a VMA found under the mmap lock, or locked.
- * Return: the entry, whatever is in it, or NULL if a table above it is missing.
- */
-pmd_t *uremap_pmd_lookup(struct mm_struct *mm, unsigned long addr)
-{
-	pgd_t *pgd = pgd_offset(mm, addr);
-	p4d_t *p4d;
-	pud_t *pud;
-
-	if (unlikely(pgd_none(*pgd)))
-		return NULL;
-	p4d = p4d_offset(pgd, addr);
-	if (unlikely(p4d_none(*p4d)))
-		return NULL;
-	pud = pud_offset(p4d, addr);
-	/* Anonymous memory knows no larger leaf than a PMD. */
-	if (unlikely(pud_none(*pud) || pud_leaf(*pud)))
 		return NULL;
 	return pmd_offset(pud, addr);
 }
@@ -204,35 +178,4 @@ unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
 			break;
 	}
 	return start;
-}
-
-/**
- * uremap_ptl_lock - take the page-table locks of both sides
- * @a: one lock
- * @b: the other, or the same
- *
- * Context: nothing of mm inside mmap_lock, mmu notifier and anon_vma held.
- */
-void uremap_ptl_lock(spinlock_t *a, spinlock_t *b)
-{
-	/* Movers in opposite directions must agree on an order. */
-	if (a > b)
-		swap(a, b);
-	spin_lock(a);
-	if (a != b)
-		spin_lock_nested(b, SINGLE_DEPTH_NESTING);
-}
-
-/**
- * uremap_ptl_unlock - undo uremap_ptl_lock()
- * @a: one lock
- * @b: the other, or the same
- *
- * Context: both held.
- */
-void uremap_ptl_unlock(spinlock_t *a, spinlock_t *b)
-{
-	spin_unlock(a);
-	if (a != b)
-		spin_unlock(b);
 }
