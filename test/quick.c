@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* qemu: -M zram */
+/*
+ * Proves that a move takes nothing for granted that an earlier one has found out:
+ * whatever has become of mappings, registrations and rights since then counts; and
+ * that lists of single pages get the results that they would get one by one.
+ */
+#include "util_state.h"
+#include "util_uring.h"
+
+#include <semaphore.h>
+
+struct scene {
+	int fd;
+	char *src, *dst;
+};
+
+static void protect_dst(struct scene *s)
+{
+	expect_ok(mprotect(s->dst, 4 * PAGE, PROT_READ));
+}
+
+static void protect_both(struct scene *s)
+{
+	expect_ok(mprotect(s->src, 4 * PAGE, PROT_READ));
+	expect_ok(mprotect(s->dst, 4 * PAGE, PROT_READ));
+}
+
+static void lock_dst(struct scene *s)
+{
+	expect_ok(mlock2(s->dst, 4 * PAGE, MLOCK_ONFAULT));
+}
+
+static void unmap_dst(struct scene *s)
+{
+	expect_ok(munmap(s->dst, 4 * PAGE));
+}
+
+static void unmap_src(struct scene *s)
+{
+	expect_ok(munmap(s->src, 4 * PAGE));
+}
+
+/* Only the page that is asked for next: what is left of the mapping is the old one. */
+static void unmap_part(struct scene *s)
+{
+	expect_ok(munmap(s->dst + PAGE, 3 * PAGE));
+}
+
+static void share_dst(struct scene *s)
+{
+	ck_assert_ptr_eq(mmap(s->dst, 4 * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0), s->dst);
+}
+
+static void unregister_dst(struct scene *s)
+{
+	dev_unregister(s->fd, s->dst + PAGE, PAGE, UREMAP_RANGE_DST);
+}
+
+static void unregister_src(struct scene *s)
+{
+	dev_unregister(s->fd, s->src, 2 * PAGE, UREMAP_RANGE_SRC);
+}
+
+static void hide_src(struct scene *s)
+{
+	expect_ok(mremap(s->src, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			 map_nothing(4)));
+}
+
+static const struct change {
+	void (*make)(struct scene *s);
+	int error;
+	__u32 reason;
+	bool at_src;
+} changes[] = {
+	{ protect_dst, EINVAL, UREMAP_REASON_VMA_PROT },
+	{ protect_both, EINVAL, UREMAP_REASON_VMA_READONLY, true },
+	{ lock_dst, EINVAL, UREMAP_REASON_VMA_LOCKED },
+	{ unmap_dst, ENOENT, UREMAP_REASON_DST_NO_VMA },
+	{ unmap_src, ENOENT, UREMAP_REASON_SRC_NO_VMA, true },
+	{ unmap_part, ENOENT, UREMAP_REASON_DST_NO_VMA },
+	{ share_dst, EINVAL, UREMAP_REASON_VMA_SHARED },
+	{ unregister_dst, EINVAL, UREMAP_REASON_DST_UNREGISTERED },
+	{ unregister_src, EINVAL, UREMAP_REASON_SRC_UNREGISTERED, true },
+	{ hide_src, ENOENT, UREMAP_REASON_SRC_NO_VMA, true },
+};
+
+/* One page moves, something changes, and the next one is refused for that. */
+START_TEST(changed)
+{
+	const struct change *c = &changes[_i];
+	struct scene s = { dev_open_all(), map_filled(4, 1, 1), map_anon(4) };
+	__u64 stop = ADDR(c->at_src ? s.src : s.dst) + PAGE;
+
+	pin_cpu(0);
+	test_at("change %d", _i);
+	expect_move(s.fd, s.dst, s.src, PAGE, 0);
+	page_check(s.dst, 1, 1);
+	c->make(&s);
+	expect_move_as(s.fd, s.dst + PAGE, s.src + PAGE, PAGE, 0,
+		       .error = c->error, .reason = c->reason, .stop = stop);
+}
+END_TEST
+
+/* The same mappings are replaced by others just like them: those are used. */
+START_TEST(replaced)
+{
+	int fd = dev_open_all(), i;
+	char *src = map_filled(4, 1, 1), *dst = map_anon(4);
+
+	pin_cpu(0);
+	for (i = 1; i <= 50; i++) {
+		range_fill(src, 4, 1, i);
+		expect_move(fd, dst, src, 4 * PAGE, 0);
+		range_check(dst, 4, 1, i);
+		/* out and in again: the pages are found from their frames */
+		swap_out(dst, 4);
+		range_check(dst, 4, 1, i);
+		expect_ok(munmap(dst, 4 * PAGE));
+		expect_ok(munmap(src, 4 * PAGE));
+		ck_assert_ptr_eq(mmap(src, 4 * PAGE, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+				      -1, 0), src);
+		ck_assert_ptr_eq(mmap(dst, 4 * PAGE, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+				      -1, 0), dst);
+		expect_ok(madvise(src, 4 * PAGE, MADV_NOHUGEPAGE));
+		expect_ok(madvise(dst, 4 * PAGE, MADV_NOHUGEPAGE));
+	}
+}
+END_TEST
+
+/* A right that is the thread's own can go without any change of a mapping. */
+START_TEST(protection_key)
+{
+	int fd = dev_open_all(), key = pkey_alloc(0, 0);
+	char *src = map_filled(4, 1, 1), *dst = map_anon(4);
+
+	skip_if(key < 0, "protection keys: %s", strerror(errno));
+	pin_cpu(0);
+	expect_ok(pkey_mprotect(src, 4 * PAGE, PROT_READ | PROT_WRITE, key));
+	expect_ok(pkey_mprotect(dst, 4 * PAGE, PROT_READ | PROT_WRITE, key));
+	expect_move(fd, dst, src, PAGE, 0);
+	expect_ok(pkey_set(key, PKEY_DISABLE_WRITE));
+	expect_no_move(fd, dst + PAGE, src + PAGE, PAGE, 0, EINVAL, VMA_PKEY,
+		       ADDR(src + PAGE));
+	expect_ok(pkey_set(key, PKEY_DISABLE_ACCESS));
+	expect_no_move(fd, dst + PAGE, src + PAGE, PAGE, 0, EINVAL, VMA_PKEY,
+		       ADDR(src + PAGE));
+	expect_ok(pkey_set(key, 0));
+	expect_move(fd, dst + PAGE, src + PAGE, 3 * PAGE, 0);
+	range_check(dst, 4, 1, 1);
+}
+END_TEST
+
+/* What one mode may another may not. */
+START_TEST(other_mode)
+{
+	int fd = dev_open_all();
+	char *src = map_filled(4, 1, 1), *dst = map_anon(4);
+
+	pin_cpu(0);
+	expect_move(fd, dst, src, PAGE, 0);
+	expect_no_move(fd, dst + PAGE, src + PAGE, PAGE, UREMAP_MOVE_WP, EINVAL,
+		       WP_UNREGISTERED, ADDR(dst + PAGE));
+	expect_move(fd, dst + PAGE, src + PAGE, PAGE, UREMAP_MOVE_KEEP_WP);
+	range_check(dst, 2, 1, 1);
+}
+END_TEST
+
+/*
+ * Two processes that look the same take turns on one CPU, and change their mappings
+ * equally often at one time or another.  What may in one may not in the other.
+ */
+enum { TURNS = 3000 };
+
+struct turns {
+	sem_t go, come;
+	volatile int moved;
+};
+
+static int moves_in_vain(void *arg)
+{
+	struct scene s = *(struct scene *)arg;
+	struct turns *turns = (void *)(s.dst + 8 * PAGE);
+	int i;
+
+	s.fd = dev_open_all();
+	expect_ok(mlock2(s.dst, 4 * PAGE, MLOCK_ONFAULT));
+	for (i = 0; i < TURNS; i++) {
+		expect_ok(sem_wait(&turns->go));
+		expect_no_move(s.fd, s.dst + PAGE, s.src + PAGE, PAGE, 0, EINVAL,
+			       VMA_LOCKED, ADDR(s.dst + PAGE));
+		/* one change of mappings more */
+		expect_ok(mprotect(s.src + 3 * PAGE, PAGE,
+				   i & 1 ? PROT_READ | PROT_WRITE : PROT_READ));
+		expect_ok(sem_post(&turns->come));
+	}
+	return 0;
+}
+
+START_TEST(two_processes)
+{
+	struct scene s = { -1, map_filled(4, 1, 1), map_anon(12) };
+	struct turns *turns;
+	pid_t pid;
+	int i;
+
+	pin_cpu(0);
+	turns = mmap(s.dst + 8 * PAGE, PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	ck_assert_ptr_ne(turns, MAP_FAILED);
+	expect_ok(sem_init(&turns->go, 1, 0));
+	expect_ok(sem_init(&turns->come, 1, 0));
+	pid = child_start(moves_in_vain, &s);
+	s.fd = dev_open_all();
+	for (i = 0; i < TURNS; i++) {
+		page_fill(s.src, 1, i);
+		expect_move(s.fd, s.dst, s.src, PAGE, 0);
+		page_check(s.dst, 1, i);
+		expect_move(s.fd, s.src, s.dst, PAGE, 0);
+		expect_move(s.fd, s.dst, s.src, PAGE, 0);
+		expect_ok(madvise(s.dst, PAGE, MADV_DONTNEED));
+		expect_ok(sem_post(&turns->go));
+		expect_ok(sem_wait(&turns->come));
+	}
+	child_join(pid);
+}
+END_TEST
+
+/*
+ * The same pages twice: what a list of single pages does with one of them, calls of
+ * one page each do with the other.
+ */
+#define ARENA	96
+#define LIST	64
+
+struct arena {
+	char *half[2];			/* may be one mapping, or two */
+};
+
+static char *arena_page(const struct arena *a, size_t n)
+{
+	return a->half[n >= ARENA / 2] + n % (ARENA / 2) * PAGE;
+}
+
+static void arena_map(struct arena *a, bool two)
+{
+	if (two) {
+		a->half[0] = map_anon(ARENA / 2);
+		a->half[1] = map_anon_aligned(ARENA / 2, PMD, 512 - ARENA / 4);
+	} else {
+		a->half[0] = map_anon_aligned(ARENA, PMD, 512 - ARENA / 4);
+		a->half[1] = a->half[0] + ARENA / 2 * PAGE;
+	}
+}
+
+/* The same state in both: memory, nothing, the zero page, or a swap entry. */
+static void page_make(struct arena *a, size_t n, unsigned int what)
+{
+	for (int k = 0; k < 2; k++) {
+		char *page = arena_page(&a[k], n);
+
+		expect_ok(madvise(page, PAGE, MADV_DONTNEED));
+		if (what == 1)
+			ck_assert_int_eq(*(volatile char *)page, 0);
+		else if (what)
+			page_fill(page, n, what);
+		if (what == 2)
+			swap_out(page, 1);
+	}
+}
+
+static void page_compare(struct arena *a, size_t n)
+{
+	const char *one = arena_page(&a[0], n), *other = arena_page(&a[1], n);
+
+	ck_assert_int_eq(page_populated(one), page_populated(other));
+	if (page_populated(one))
+		ck_assert_int_eq(memcmp(one, other, PAGE), 0);
+}
+
+static __u64 arena_offset(const struct arena *a, __u64 stop)
+{
+	for (size_t n = 0; n < ARENA; n++)
+		if (stop == ADDR(arena_page(a, n)))
+			return n;
+	return stop;
+}
+
+START_TEST(lists)
+{
+	struct uremap_segment segs[LIST];
+	struct arena a[2];
+	int fd = dev_open_all(), round, moved = 0, refused = 0;
+
+	arena_map(&a[0], _i);
+	arena_map(&a[1], _i);
+	for (round = 0; round < 60; round++) {
+		struct uremap_movev v = {
+			.segs = ADDR(segs), .nr = LIST, .seg_size = sizeof(*segs),
+			.flags = UREMAP_MOVEV_CONTINUE,
+		};
+		size_t from[LIST], to[LIST];
+
+		for (size_t n = 0; n < ARENA; n++)
+			page_make(a, n, rnd_below(8) ? 3 * rnd_below(2) : rnd_below(3));
+		for (size_t k = 0; k < LIST; k++) {
+			from[k] = rnd_below(ARENA);
+			to[k] = rnd_below(ARENA);
+			segs[k] = (struct uremap_segment){
+				.dst = ADDR(arena_page(&a[0], to[k])),
+				.src = ADDR(arena_page(&a[0], from[k])),
+				.len = PAGE,
+			};
+		}
+		ioctl(fd, UREMAP_IOC_MOVEV, &v);
+		ck_assert_uint_eq(v.done, LIST);
+		for (size_t k = 0; k < LIST; k++) {
+			struct move_result r;
+
+			test_at("round %d, segment %zu", round, k);
+			r = try_move(fd, arena_page(&a[1], to[k]),
+				     arena_page(&a[1], from[k]), PAGE, 0);
+			ck_assert_int_eq(segs[k].move, r.move);
+			ck_assert_uint_eq(segs[k].error, r.error);
+			ck_assert_uint_eq(segs[k].reason, r.reason);
+			ck_assert_uint_eq(arena_offset(&a[0], segs[k].stop),
+					  arena_offset(&a[1], r.stop));
+			moved += !r.error;
+			refused += !!r.error;
+		}
+		for (size_t n = 0; n < ARENA; n++)
+			page_compare(a, n);
+	}
+	ck_assert_int_gt(moved, 0);
+	ck_assert_int_gt(refused, 0);
+}
+END_TEST
+
+/* Of single pages those before a pinned one move, it and those after it stay. */
+START_TEST(pinned_single)
+{
+	struct uremap_segment segs[8];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
+	};
+	int fd = dev_open_all(), k;
+	char *src = map_filled(8, 1, 1), *dst = map_anon(8);
+	struct uring u;
+
+	uring_open(&u);
+	uring_pin(&u, src + 5 * PAGE, PAGE);
+	for (k = 0; k < 8; k++)
+		segs[k] = (struct uremap_segment){
+			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
+			.len = PAGE,
+		};
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, 6);
+	ck_assert_uint_eq(v.move, 5 * PAGE);
+	ck_assert_uint_eq(segs[5].error, EBUSY);
+	ck_assert_uint_eq(segs[5].reason, UREMAP_REASON_PINNED);
+	range_check(dst, 5, 1, 1);
+	ck_assert_uint_eq(count_populated(dst + 5 * PAGE, 3), 0);
+	range_check(src + 5 * PAGE, 3, 6, 1);
+	uring_unpin(&u);
+	expect_move(fd, dst + 5 * PAGE, src + 5 * PAGE, 3 * PAGE, 0);
+	range_check(dst, 8, 1, 1);
+}
+END_TEST
+
+/* In a list each page needs its rights, next to others in the same page tables. */
+START_TEST(list_rights)
+{
+	struct uremap_segment segs[8];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
+		.flags = UREMAP_MOVEV_CONTINUE,
+	};
+	char *src = map_filled(8, 1, 1), *dst = map_anon_aligned(8, PMD, 1);
+	int fd = dev_open(), k;
+
+	dev_register(fd, src, 8 * PAGE, UREMAP_RANGE_SRC);
+	dev_register(fd, dst, 8 * PAGE, UREMAP_RANGE_DST);
+	dev_unregister(fd, dst + 2 * PAGE, PAGE, UREMAP_RANGE_DST);
+	dev_unregister(fd, src + 5 * PAGE, 2 * PAGE, UREMAP_RANGE_SRC);
+	for (k = 0; k < 8; k++)
+		segs[k] = (struct uremap_segment){
+			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
+			.len = PAGE,
+		};
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, 8);
+	ck_assert_uint_eq(v.move, 5 * PAGE);
+	for (k = 0; k < 8; k++) {
+		bool no_dst = k == 2, no_src = k == 5 || k == 6;
+
+		test_at("segment %d", k);
+		ck_assert_uint_eq(segs[k].error, no_dst || no_src ? EINVAL : 0);
+		ck_assert_uint_eq(segs[k].reason,
+				  no_dst ? UREMAP_REASON_DST_UNREGISTERED :
+				  no_src ? UREMAP_REASON_SRC_UNREGISTERED : 0);
+		ck_assert_uint_eq(page_populated(dst + k * PAGE), !no_dst && !no_src);
+		page_check((no_dst || no_src ? src : dst) + k * PAGE, 1 + k, 1);
+	}
+}
+END_TEST
+
+static const struct utest tests[] = {
+	UTEST_LOOP(changed, ARRAY_SIZE(changes)),
+	UTEST_SLOW(replaced, 300),
+	UTEST(protection_key),
+	UTEST(other_mode),
+	UTEST_SLOW(two_processes, 300),
+	UTEST_LOOP_SLOW(lists, 2, 300),
+	UTEST(pinned_single),
+	UTEST(list_rights),
+};
+UTEST_MAIN("quick", tests)
