@@ -57,7 +57,8 @@ static __always_inline bool uremap_quick_fits(const struct uremap_ctx *ctx,
 	const u64 plain = UREMAP_MODES & ~UREMAP_MOVE_WP;
 	u64 last = len - 1;
 
-	if ((mode & ~plain) || ctx->uffd)
+	/* Who mirrors page tables has to be told before; looked at again inside. */
+	if ((mode & ~plain) || ctx->uffd || mm_has_notifiers(ctx->mm))
 		return false;
 	/* Mappings are going to cover them, so this is what is left to ask. */
 	if (likely(last < PMD_SIZE)) {
@@ -211,7 +212,7 @@ uremap_quick_between(struct uremap_ctx *ctx, u64 mode,
 		.folios = scratch->folios,
 	};
 
-	/* Who mirrors page tables has to be told before. */
+	/* Under these locks it stays so. */
 	return likely(!mm_has_notifiers(q.mm)) ? uremap_quick_tables(&q) : 0;
 }
 
