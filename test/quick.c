@@ -104,6 +104,23 @@ START_TEST(changed)
 }
 END_TEST
 
+/* What holds for one pair of mappings does not for another that was there before. */
+START_TEST(other_pair)
+{
+	int fd = dev_open_all();
+	char *src = map_filled(2, 1, 1), *dst = map_anon(2);
+	char *src2 = map_filled(2, 11, 1), *dst2 = map_anon(2);
+
+	pin_cpu(0);
+	expect_ok(mlock2(dst2, 2 * PAGE, MLOCK_ONFAULT));
+	expect_move(fd, dst, src, PAGE, 0);
+	expect_no_move(fd, dst2, src2, PAGE, 0, EINVAL, VMA_LOCKED, ADDR(dst2));
+	expect_move(fd, dst + PAGE, src + PAGE, PAGE, 0);
+	range_check(dst, 2, 1, 1);
+	range_check(src2, 2, 11, 1);
+}
+END_TEST
+
 /* The same mappings are replaced by others just like them: those are used. */
 START_TEST(replaced)
 {
@@ -167,6 +184,20 @@ START_TEST(other_mode)
 		       WP_UNREGISTERED, ADDR(dst + PAGE));
 	expect_move(fd, dst + PAGE, src + PAGE, PAGE, UREMAP_MOVE_KEEP_WP);
 	range_check(dst, 2, 1, 1);
+}
+END_TEST
+
+/* A few pages that are to be write-protected are, though all else is ordinary. */
+START_TEST(write_protect)
+{
+	int fd = dev_open_all(), uffd = uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	char *src = map_filled(4, 1, 1), *dst = map_anon(4);
+
+	uffd_register(uffd, dst, 4 * PAGE, UFFDIO_REGISTER_MODE_WP);
+	expect_move(fd, dst, src, 4 * PAGE, UREMAP_MOVE_WP);
+	range_check(dst, 4, 1, 1);
+	expect_trap(uffd, dst, 1, 1);
+	expect_trap(uffd, dst + 3 * PAGE, 4, 1);
 }
 END_TEST
 
@@ -411,9 +442,11 @@ END_TEST
 
 static const struct utest tests[] = {
 	UTEST_LOOP(changed, ARRAY_SIZE(changes)),
+	UTEST(other_pair),
 	UTEST_SLOW(replaced, 300),
 	UTEST(protection_key),
 	UTEST(other_mode),
+	UTEST(write_protect),
 	UTEST_SLOW(two_processes, 300),
 	UTEST_LOOP_SLOW(lists, 2, 300),
 	UTEST(pinned_single),
