@@ -67,11 +67,7 @@ static u32 uremap_huge_run(const struct uremap_huge *h, struct folio *folio)
 {
 	pmd_t pmd = pmdp_huge_get_and_clear(h->mm, h->src, h->src_pmd);
 
-	flush_tlb_mm_range(h->mm, h->src, h->src + PMD_SIZE, PMD_SHIFT, false);
-	uremap_flush_devices(h->mm, h->src, h->src + PMD_SIZE);
-	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
-	/* Between clearing the entry and reading the pin count: C1. */
-	smp_mb();
+	uremap_batch_flush(h->mm, h->src, h->src + PMD_SIZE, PMD_SHIFT);
 	if (folio && unlikely(folio_maybe_dma_pinned(folio) ||
 			      !uremap_pmd_exclusive(folio, pmd))) {
 		set_pmd_at(h->mm, h->src, h->src_pmd, pmd);

@@ -43,7 +43,7 @@ static void uremap_batch_finish(struct uremap_batch *b,
 
 	if (!b->taken && !b->nr_singles)
 		return;
-	uremap_batch_flush(b->mm, c->src_lo, c->src_hi);
+	uremap_batch_flush(b->mm, c->src_lo, c->src_hi, PAGE_SHIFT);
 	for (k = 0; k < b->nr_runs; k++) {
 		struct uremap_run *r = &b->runs[k];
 
@@ -85,8 +85,8 @@ static bool uremap_next_run(struct uremap_batch *b, struct uremap_cursor *c,
 	}
 	r->src = seg->src + c->off;
 	r->dst = seg->dst + c->off;
-	if (r->src < mv->src_vma->vm_start || r->src >= mv->src_vma->vm_end ||
-	    r->dst < mv->dst_vma->vm_start || r->dst >= mv->dst_vma->vm_end)
+	if (!uremap_vma_has(mv->src_vma, r->src) ||
+	    !uremap_vma_has(mv->dst_vma, r->dst))
 		return false;
 	len = seg->len - c->off;
 	len = min(len, mv->src_vma->vm_end - r->src);

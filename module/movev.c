@@ -239,6 +239,7 @@ err_fault:
 	return -EFAULT;
 }
 
+/* The reserved words as well: waking has used them. */
 static int uremap_movev_put(struct uremap_movev __user *umovev,
 			    const struct uremap_movev *movev)
 {

@@ -367,6 +367,7 @@ uremap_plain_put_back(struct mm_struct *mm, unsigned long addr, pte_t *src,
  * @mm:    the address space
  * @start: first address
  * @end:   first address past the source
+ * @shift: of the size of what its entries map
  *
  * And the barrier between clearing entries and reading pin counts: C1.
  *
@@ -374,9 +375,10 @@ uremap_plain_put_back(struct mm_struct *mm, unsigned long addr, pte_t *src,
  */
 static __always_inline void uremap_batch_flush(struct mm_struct *mm,
 					       unsigned long start,
-					       unsigned long end)
+					       unsigned long end,
+					       unsigned int shift)
 {
-	flush_tlb_mm_range(mm, start, end, PAGE_SHIFT, false);
+	flush_tlb_mm_range(mm, start, end, shift, false);
 	uremap_flush_devices(mm, start, end);
 	uremap_stat_add(UREMAP_STAT_FLUSHES, 1);
 	/* Pairs with the one between a reference and the second look (GUP-fast). */

@@ -95,7 +95,8 @@ static __always_inline unsigned int uremap_quick_run(struct uremap_quick *q)
 				      q->folios, 0, n);
 		return 0;
 	}
-	uremap_batch_flush(q->mm, q->src, q->src + nr * PAGE_SIZE);
+	uremap_batch_flush(q->mm, q->src, q->src + nr * PAGE_SIZE,
+			   PAGE_SHIFT);
 	n = uremap_plain_install(q->mm, q->dst_vma->anon_vma,
 				 linear_page_index(q->dst_vma, q->dst), q->dst,
 				 q->p.dst, q->saved, q->folios, 0, nr, true,
@@ -308,7 +309,7 @@ err_fault:
 	return -EFAULT;
 }
 
-/* The answer to a request of which all @done bytes have moved, just so. */
+/* The same for a request of which all @done bytes have moved, just so. */
 static int uremap_move_put_done(struct uremap_move __user *umove,
 				unsigned long done)
 {

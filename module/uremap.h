@@ -436,6 +436,8 @@ long uremap_uffdio_move(struct uremap_ctx *ctx, int fd, void __user *arg,
 /* vma.c */
 bool uremap_pair_reach(struct uremap_mv *mv);
 int uremap_pair_find(struct uremap_mv *mv);
+
+/* Is the address one of the mapping's? */
 static inline bool uremap_vma_has(const struct vm_area_struct *vma,
 				  unsigned long addr)
 {
