@@ -371,6 +371,16 @@ START_TEST(lists)
 }
 END_TEST
 
+/* One segment for each of @nr pages next to each other */
+static void list_pages(struct uremap_segment *segs, int nr, char *dst, char *src)
+{
+	for (int k = 0; k < nr; k++)
+		segs[k] = (struct uremap_segment){
+			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
+			.len = PAGE,
+		};
+}
+
 /* Of single pages those before a pinned one move, it and those after it stay. */
 START_TEST(pinned_single)
 {
@@ -378,17 +388,13 @@ START_TEST(pinned_single)
 	struct uremap_movev v = {
 		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
 	};
-	int fd = dev_open_all(), k;
+	int fd = dev_open_all();
 	char *src = map_filled(8, 1, 1), *dst = map_anon(8);
 	struct uring u;
 
 	uring_open(&u);
 	uring_pin(&u, src + 5 * PAGE, PAGE);
-	for (k = 0; k < 8; k++)
-		segs[k] = (struct uremap_segment){
-			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
-			.len = PAGE,
-		};
+	list_pages(segs, 8, dst, src);
 	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_uint_eq(v.done, 6);
 	ck_assert_uint_eq(v.move, 5 * PAGE);
@@ -418,11 +424,7 @@ START_TEST(list_rights)
 	dev_register(fd, dst, 8 * PAGE, UREMAP_RANGE_DST);
 	dev_unregister(fd, dst + 2 * PAGE, PAGE, UREMAP_RANGE_DST);
 	dev_unregister(fd, src + 5 * PAGE, 2 * PAGE, UREMAP_RANGE_SRC);
-	for (k = 0; k < 8; k++)
-		segs[k] = (struct uremap_segment){
-			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
-			.len = PAGE,
-		};
+	list_pages(segs, 8, dst, src);
 	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_uint_eq(v.done, 8);
 	ck_assert_uint_eq(v.move, 5 * PAGE);
