@@ -283,10 +283,11 @@ pmd_t uremap_dst_pmd(const struct uremap_huge *h, pmd_t pmd);
 u32 uremap_huge_move(const struct uremap_huge *h);
 
 /* move_large.c */
-unsigned int uremap_large_take(struct uremap_batch *b, struct uremap_run *r,
-			       unsigned int i);
-unsigned int uremap_large_install(struct uremap_batch *b, struct uremap_run *r,
-				  unsigned int i);
+unsigned int uremap_large_take(struct mm_struct *mm, const void *held,
+			       struct uremap_run *r, unsigned int i, bool ready);
+unsigned int uremap_large_install(struct mm_struct *mm,
+				  struct vm_area_struct *vma,
+				  struct uremap_run *r, unsigned int i);
 u32 uremap_take_large(struct uremap_batch *b, struct uremap_run *r,
 		      unsigned int i, struct folio *folio, struct page *page);
 void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
@@ -295,7 +296,7 @@ void uremap_install_folio(struct uremap_batch *b, struct uremap_run *r,
 /* run.c */
 void uremap_run_take(struct uremap_batch *b, struct uremap_run *r);
 void uremap_run_install(struct uremap_batch *b, struct uremap_run *r);
-void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
+void uremap_run_put_back(struct mm_struct *mm, struct uremap_run *r,
 			 unsigned int i);
 
 /* singles.c */
@@ -310,6 +311,9 @@ bool uremap_tables_lock(struct uremap_batch *b, struct uremap_run *r,
 			pmd_t *dst_pmd, pmd_t *src_pmd);
 bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 		       const struct uremap_run *last);
+bool uremap_table_make(struct mm_struct *mm, pmd_t *dst_pmd, pmd_t *src_pmd,
+		       unsigned long src);
+void uremap_tables_ahead(struct uremap_mv *mv);
 void uremap_tables_unlock(struct uremap_batch *b);
 
 #endif /* _UREMAP_BATCH_H */

@@ -125,6 +125,19 @@ static inline struct page *uremap_plain_page(pte_t pte)
 }
 
 /*
+ * Are the bits of entries that map one page after the other a page frame apart?  Not
+ * in a paravirtual guest of Xen, whose frames have other numbers there.
+ */
+static __always_inline bool uremap_pte_bits_in_order(void)
+{
+#ifdef CONFIG_XEN_PV
+	return !static_cpu_has(X86_FEATURE_XENPV);
+#else
+	return true;
+#endif
+}
+
+/*
  * Of entries that should map one page after the other, the same way: do they, if
  * these bits of some differ?  Bits that the CPU sets may.
  */
@@ -157,14 +170,14 @@ static inline bool uremap_folio_plain(struct folio *folio, pte_t pte)
 }
 
 /*
- * The same of pages of a folio that is not small, from the flags that all of them
- * have and that any of them has.
+ * Are all pages of a large folio this address space's alone, and none broken that the
+ * folio does not know of?  From the flags that all of them have and that any has.
  */
 static inline bool uremap_flags_plain(unsigned long all, unsigned long any,
 				      pte_t pte)
 {
 #ifdef UREMAP_HAVE_ANON_EXCLUSIVE
-	return (all & BIT(PG_anon_exclusive)) && !(any & UREMAP_PG_HWPOISON);
+	return all & BIT(PG_anon_exclusive);
 #else
 	return pte_write(pte) && !(any & UREMAP_PG_HWPOISON);
 #endif

@@ -240,8 +240,11 @@ static int uremap_step(struct uremap_mv *mv)
 		return uremap_stop_dst(mv, -EEXIST, UREMAP_REASON_DST_BUSY);
 	if (!uremap_pmd_is_table(pmdval))
 		return uremap_move_huge(mv, dst_pmd, src_pmd, left);
-	if (pte_alloc(mv->mm, dst_pmd))
-		return uremap_stop_dst(mv, -ENOMEM, UREMAP_REASON_NOMEM);
+	if (unlikely(pmd_none(dst_pmdval))) {
+		if (pte_alloc(mv->mm, dst_pmd))
+			return uremap_stop_dst(mv, -ENOMEM, UREMAP_REASON_NOMEM);
+		uremap_tables_ahead(mv);
+	}
 	return uremap_move_ptes(mv, dst_pmd, src_pmd, len);
 }
 

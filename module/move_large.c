@@ -16,91 +16,108 @@
 #include "batch.h"
 #include "sym.h"
 
+/* Pages looked at in one go; no anonymous folio has fewer, if it is large. */
+#define UREMAP_LARGE_STEP	4
+
 /*
  * Is the folio, of which @page is the first, ours as a whole, mapped in order from
- * entry @i on, with nothing in the way?  @first: the value of that entry.  As a rule
- * it is, so all is looked at before anything is asked.
+ * entry @i on, with nothing in the way?  @first: that entry.  As a rule it is, so all
+ * is looked at before anything is asked.  Returns %UREMAP_LARGE_READY if its entries
+ * can be installed as they are, %UREMAP_LARGE if not, NULL if anything else is so.
  */
-static __always_inline bool
+static __always_inline struct folio *
 uremap_large_plain(const struct uremap_run *r, unsigned int i,
-		   const struct page *page, unsigned int nr, pteval_t first)
+		   const struct page *page, unsigned int nr, pte_t first)
 {
 	unsigned long all = ~0UL, any = 0;
-	pteval_t differ = 0, taken = 0;
-	pte_t *src = r->src_pte + i, *dst = r->dst_pte + i;
+	pteval_t want = uremap_pte_bits(first), differ = 0, taken = 0;
+	pte_t *src = r->src_pte + i, *dst = r->dst_pte + i, *end = src + nr;
 	unsigned int k;
 
+	do {
 #pragma GCC unroll 4
-	for (k = 0; k < nr; k++) {
-		unsigned long flags = uremap_page_flags(page + k);
+		for (k = 0; k < UREMAP_LARGE_STEP; k++) {
+			unsigned long flags = uremap_page_flags(page + k);
 
-		differ |= pte_val(ptep_get(src + k)) ^ (first + k * PAGE_SIZE);
-		taken |= uremap_pte_bits(ptep_get(dst + k));
-		all &= flags;
-		any |= flags;
-	}
-	return uremap_pte_differs_not(differ) && pte_none(__pte(taken)) &&
-	       uremap_flags_plain(all, any, __pte(first));
+			differ |= uremap_pte_bits(ptep_get(src + k)) ^
+				  (want + k * PAGE_SIZE);
+			taken |= uremap_pte_bits(ptep_get(dst + k));
+			all &= flags;
+			any |= flags;
+		}
+		want += UREMAP_LARGE_STEP * PAGE_SIZE;
+		src += UREMAP_LARGE_STEP;
+		dst += UREMAP_LARGE_STEP;
+		page += UREMAP_LARGE_STEP;
+	} while (src != end);
+	if (unlikely(!uremap_pte_differs_not(differ) ||
+		     !pte_none(__pte(taken)) ||
+		     !uremap_flags_plain(all, any, first)))
+		return NULL;
+	/* The CPU may set bits until they are cleared; that does no harm. */
+	return uremap_bits_ready(uremap_pte_bits(first) & ~differ) ?
+	       UREMAP_LARGE_READY : UREMAP_LARGE;
 }
 
-/* Clear its entries.  Can they be installed as they are? */
-static __always_inline bool uremap_large_clear(struct uremap_batch *b,
+/* Clear its entries. */
+static __always_inline void uremap_large_clear(struct mm_struct *mm,
 					       struct uremap_run *r,
 					       unsigned int i, unsigned int nr)
 {
 	unsigned long addr = r->src + i * PAGE_SIZE;
-	pte_t *src = r->src_pte + i, *saved = r->saved + i;
-	pteval_t all = ~(pteval_t)0;
+	pte_t *src = r->src_pte + i, *saved = r->saved + i, *end = src + nr;
 	unsigned int k;
 
+	do {
 #pragma GCC unroll 4
-	for (k = 0; k < nr; k++) {
-		pte_t pte = ptep_get_and_clear(b->mm, addr + k * PAGE_SIZE,
-					       src + k);
-
-		saved[k] = pte;
-		all &= uremap_pte_bits(pte);
-	}
-	return uremap_bits_ready(all);
+		for (k = 0; k < UREMAP_LARGE_STEP; k++)
+			saved[k] = ptep_get_and_clear(mm, addr + k * PAGE_SIZE,
+						      src + k);
+		addr += UREMAP_LARGE_STEP * PAGE_SIZE;
+		src += UREMAP_LARGE_STEP;
+		saved += UREMAP_LARGE_STEP;
+	} while (src != end);
 }
 
 /* One folio as described below.  Returns its pages, or 0. */
 static __always_inline unsigned int
-uremap_large_take_one(struct uremap_batch *b, struct uremap_run *r,
-		      unsigned int i)
+uremap_large_take_one(struct mm_struct *mm, const void *held,
+		      struct uremap_run *r, unsigned int i, bool ready)
 {
 	pte_t pte = ptep_get(r->src_pte + i);
-	struct folio *folio;
+	struct folio *folio, *how = NULL;
 	struct page *page;
 	unsigned int nr;
 
-	if (!uremap_pte_plain(pte))
+	if (!uremap_pte_plain(pte) || !uremap_pte_bits_in_order())
 		return 0;
 	page = uremap_plain_page(pte);
 	if (!(uremap_page_flags(page) & BIT(PG_head)))
 		return 0;
 	folio = (struct folio *)page;
 	nr = folio_nr_pages(folio);
-	if (nr > r->nr - i || !folio_trylock(folio))
+	if (nr > r->nr - i || nr % UREMAP_LARGE_STEP || !folio_trylock(folio))
 		return 0;
-	if (unlikely(!uremap_rmap_held(b->mv->held,
-				       uremap_folio_mapping(folio)) ||
-		     !uremap_large_plain(r, i, page, nr, pte_val(pte)) ||
-		     uremap_folio_hwpoisoned(folio))) {
+	if (likely(uremap_rmap_held(held, uremap_folio_mapping(folio)) &&
+		   !uremap_folio_hwpoisoned(folio)))
+		how = uremap_large_plain(r, i, page, nr, pte);
+	if (unlikely(!how || (ready && how != UREMAP_LARGE_READY))) {
 		folio_unlock(folio);
 		return 0;
 	}
-	r->folios[i] = uremap_large_clear(b, r, i, nr) ? UREMAP_LARGE_READY :
-							 UREMAP_LARGE;
+	uremap_large_clear(mm, r, i, nr);
+	r->folios[i] = how;
 	r->taken += nr;
 	return nr;
 }
 
 /**
  * uremap_large_take - take large folios about which there is nothing special
- * @b: the batch
- * @r: the run
- * @i: the entry to begin with
+ * @mm:    the address space
+ * @held:  mapping of folios that may move without asking (rmap.c)
+ * @r:     the run
+ * @i:     the entry to begin with
+ * @ready: take only folios whose entries can be installed as they are
  *
  * Goes on as long as there are large folios, as a whole inside the run, mapped in
  * order by present entries, of our own, and nothing at the destination.
@@ -108,13 +125,13 @@ uremap_large_take_one(struct uremap_batch *b, struct uremap_run *r,
  * Context: page-table locks held.
  * Return: the entries taken, 0 if what comes first is anything else.
  */
-unsigned int uremap_large_take(struct uremap_batch *b, struct uremap_run *r,
-			       unsigned int i)
+unsigned int uremap_large_take(struct mm_struct *mm, const void *held,
+			       struct uremap_run *r, unsigned int i, bool ready)
 {
 	unsigned int begin = i, n;
 
 	do {
-		n = uremap_large_take_one(b, r, i);
+		n = uremap_large_take_one(mm, held, r, i, ready);
 		i += n;
 	} while (n && i < r->nr);
 	return i - begin;
@@ -126,25 +143,31 @@ uremap_large_set(struct mm_struct *mm, const struct uremap_run *r,
 		 unsigned int i, unsigned int nr)
 {
 	unsigned long addr = r->dst + i * PAGE_SIZE;
-	pte_t *dst = r->dst_pte + i, *saved = r->saved + i;
+	pte_t *dst = r->dst_pte + i, *saved = r->saved + i, *end = dst + nr;
 	unsigned int k;
 
+	do {
 #pragma GCC unroll 4
-	for (k = 0; k < nr; k++) {
-		pte_t pte = saved[k];
+		for (k = 0; k < UREMAP_LARGE_STEP; k++) {
+			pte_t pte = saved[k];
 
-		if (pgtable_supports_soft_dirty())
-			pte = pte_mksoft_dirty(pte);
-		set_pte_at(mm, addr + k * PAGE_SIZE, dst + k, pte);
-	}
+			if (pgtable_supports_soft_dirty())
+				pte = pte_mksoft_dirty(pte);
+			set_pte_at(mm, addr, dst + k, pte);
+			addr += PAGE_SIZE;
+		}
+		dst += UREMAP_LARGE_STEP;
+		saved += UREMAP_LARGE_STEP;
+	} while (dst != end);
 	return nr;
 }
 
 /**
  * uremap_large_install - give large folios their new places
- * @b: the batch, of this run only
- * @r: the run
- * @i: the entry to begin with
+ * @mm:  the address space
+ * @vma: the destination's mapping
+ * @r:   the run, the only one
+ * @i:   the entry to begin with
  *
  * Goes on as long as there are such as can be installed as they are, not pinned.
  *
@@ -152,10 +175,10 @@ uremap_large_set(struct mm_struct *mm, const struct uremap_run *r,
  *	barrier passed; drops the locks of the folios it has installed.
  * Return: the entries installed, 0 if what comes first is anything else.
  */
-unsigned int uremap_large_install(struct uremap_batch *b, struct uremap_run *r,
-				  unsigned int i)
+unsigned int uremap_large_install(struct mm_struct *mm,
+				  struct vm_area_struct *vma,
+				  struct uremap_run *r, unsigned int i)
 {
-	struct vm_area_struct *vma = b->mv->dst_vma;
 	pgoff_t index = linear_page_index(vma, r->dst);
 	unsigned int begin = i;
 
@@ -166,7 +189,7 @@ unsigned int uremap_large_install(struct uremap_batch *b, struct uremap_run *r,
 		if (unlikely(uremap_folio_grabbed(folio, r->saved[i])))
 			break;
 		uremap_folio_set_anon_rmap(folio, vma->anon_vma, index + i);
-		i += uremap_large_set(b->mm, r, i, folio_nr_pages(folio));
+		i += uremap_large_set(mm, r, i, folio_nr_pages(folio));
 		folio_unlock(folio);
 	}
 	return i - begin;

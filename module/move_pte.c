@@ -49,7 +49,7 @@ static void uremap_batch_finish(struct uremap_batch *b,
 
 		/* What follows a page that stays has to stay as well. */
 		if (unlikely(!all)) {
-			uremap_run_put_back(b, r, 0);
+			uremap_run_put_back(b->mm, r, 0);
 			continue;
 		}
 		uremap_run_install(b, r);

@@ -78,6 +78,45 @@ static __always_inline bool uremap_quick_fits(const struct uremap_ctx *ctx,
 		uremap_set_covers(&ctx->src, src, src + len));
 }
 
+static __always_inline void uremap_quick_count(unsigned int pages)
+{
+	uremap_stat_add(UREMAP_STAT_BATCHES, 1);
+	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
+	uremap_stat_add(UREMAP_STAT_PAGES, pages);
+}
+
+/*
+ * The same as uremap_quick_run() for large folios, each of them as a whole.  @q comes by
+ * value, so that for small ones it can stay in registers.
+ */
+static noinline unsigned int uremap_quick_large(struct uremap_quick q,
+						unsigned int nr)
+{
+	struct uremap_run r = {
+		.src = q.src,
+		.dst = q.dst,
+		.src_pte = q.p.src,
+		.dst_pte = q.p.dst,
+		.saved = q.saved,
+		.folios = q.folios,
+		.nr = nr,
+	};
+	unsigned int n;
+
+	r.seen = uremap_large_take(q.mm, uremap_rmap_last_held(q.ctx), &r, 0,
+				   true);
+	if (r.seen < nr) {
+		uremap_run_put_back(q.mm, &r, 0);
+		return 0;
+	}
+	uremap_batch_flush(q.mm, q.src, q.src + nr * PAGE_SIZE, PAGE_SHIFT);
+	n = uremap_large_install(q.mm, q.dst_vma, &r, 0);
+	if (unlikely(n < nr))
+		uremap_run_put_back(q.mm, &r, n);
+	uremap_quick_count(n);
+	return n;
+}
+
 /*
  * Under all locks.  Returns the pages that have moved.  With something out of the
  * ordinary among them all stay, since uremap_move() does not need a flush more for
@@ -91,6 +130,8 @@ static __always_inline unsigned int uremap_quick_run(struct uremap_quick *q)
 			      q->p.src, q->p.dst, q->saved, q->folios, 0, nr,
 			      true);
 	if (unlikely(n < nr)) {
+		if (!n)
+			return uremap_quick_large(*q, nr);
 		uremap_plain_put_back(q->mm, q->src, q->p.src, q->saved,
 				      q->folios, 0, n);
 		return 0;
@@ -106,9 +147,7 @@ static __always_inline unsigned int uremap_quick_run(struct uremap_quick *q)
 				      q->folios, n, nr);
 		uremap_stat_add(UREMAP_STAT_PUT_BACK, nr - n);
 	}
-	uremap_stat_add(UREMAP_STAT_BATCHES, 1);
-	uremap_stat_add(UREMAP_STAT_NOTIFIER_PAIRS, 1);
-	uremap_stat_add(UREMAP_STAT_PAGES, n);
+	uremap_quick_count(n);
 	return n;
 }
 
@@ -135,22 +174,6 @@ static noinline unsigned int uremap_quick_huge(struct uremap_huge *h,
 		cond_resched();
 	}
 	return n;
-}
-
-/* A table for the destination, unless the source has nothing for it. */
-static noinline bool uremap_quick_table(struct mm_struct *mm, pmd_t *dst_pmd,
-					pmd_t *src_pmd, unsigned long src)
-{
-	spinlock_t *ptl;
-	bool wanted;
-	pmd_t pmdval;
-	pte_t *pte;
-
-	rcu_read_lock();
-	pte = uremap_pte_map(mm, src_pmd, src, &pmdval, &ptl);
-	wanted = pte && uremap_pte_plain(ptep_get(pte));
-	rcu_read_unlock();
-	return wanted && !pte_alloc(mm, dst_pmd);
 }
 
 /* Between the two mappings: the tables, and the locks inside the mappings'. */
@@ -181,7 +204,7 @@ static __always_inline unsigned int uremap_quick_tables(struct uremap_quick *q)
 		return uremap_quick_huge(&h, q->nr);
 	}
 	if (unlikely(pmd_none(pmdp_get_lockless(dst_pmd))) &&
-	    !uremap_quick_table(q->mm, dst_pmd, src_pmd, q->src))
+	    !uremap_table_make(q->mm, dst_pmd, src_pmd, q->src))
 		return 0;
 	anon_vma = uremap_rmap_lock(q->src_vma);
 	rcu_read_lock();

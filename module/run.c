@@ -158,7 +158,7 @@ void uremap_run_take(struct uremap_batch *b, struct uremap_run *r)
 		i = n;
 		if (likely(i == r->nr))
 			break;
-		n = uremap_large_take(b, r, i);
+		n = uremap_large_take(b->mm, b->mv->held, r, i, false);
 		if (!n)
 			n = uremap_take_any(b, r, i);
 		i += n;
@@ -186,15 +186,15 @@ static struct folio *uremap_taken(struct uremap_run *r, unsigned int i,
 
 /**
  * uremap_run_put_back - undo the taking of everything from an entry on
- * @b: the batch
- * @r: the run
- * @i: the entry
+ * @mm: the address space
+ * @r:  the run
+ * @i:  the entry
  *
  * Nothing of it has been changed but the source entry, and nobody could look.
  *
  * Context: page-table locks and the locks of the folios held; drops these.
  */
-void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
+void uremap_run_put_back(struct mm_struct *mm, struct uremap_run *r,
 			 unsigned int i)
 {
 	unsigned int end = r->seen;
@@ -208,8 +208,8 @@ void uremap_run_put_back(struct uremap_batch *b, struct uremap_run *r,
 		for (; n; n--, i++) {
 			if (pte_none(r->saved[i]))
 				continue;
-			set_pte_at(b->mm, r->src + i * PAGE_SIZE,
-				   r->src_pte + i, r->saved[i]);
+			set_pte_at(mm, r->src + i * PAGE_SIZE, r->src_pte + i,
+				   r->saved[i]);
 			r->taken--;
 			uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
 		}
@@ -290,11 +290,11 @@ void uremap_run_install(struct uremap_batch *b, struct uremap_run *r)
 				break;
 		}
 		n = plain && b->nr_runs == 1 && !b->nr_singles ?
-		    uremap_large_install(b, r, i) : 0;
+		    uremap_large_install(b->mm, vma, r, i) : 0;
 		if (!n)
 			n = uremap_install_any(b, r, i);
 		if (unlikely(!n)) {
-			uremap_run_put_back(b, r, i);
+			uremap_run_put_back(b->mm, r, i);
 			break;
 		}
 		i += n;

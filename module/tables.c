@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page tables a batch has locked.
+ * The page tables a batch has locked, and those that it will need.
  *
  * The first run locks its pair waiting, the lower address first.  The tables of
  * further runs are only tried for, which cannot deadlock whatever the order;
@@ -133,6 +133,64 @@ bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 		return false;
 	r->src_pte = uremap_table_get(b, r->src);
 	return r->src_pte;
+}
+
+/**
+ * uremap_table_make - a page table for the destination, if there is a use for it
+ * @mm:      the address space
+ * @dst_pmd: PMD entry of the destination
+ * @src_pmd: PMD entry of the source
+ * @src:     source address
+ *
+ * Context: mmap_lock or VMA locks held; may sleep.
+ * Return: true if there is one now, and a page for it.
+ */
+bool uremap_table_make(struct mm_struct *mm, pmd_t *dst_pmd, pmd_t *src_pmd,
+		       unsigned long src)
+{
+	spinlock_t *ptl;
+	bool wanted;
+	pmd_t pmdval;
+	pte_t *pte;
+
+	rcu_read_lock();
+	pte = uremap_pte_map(mm, src_pmd, src, &pmdval, &ptl);
+	wanted = pte && uremap_pte_plain(ptep_get(pte));
+	rcu_read_unlock();
+	return wanted && !pte_alloc(mm, dst_pmd);
+}
+
+/**
+ * uremap_tables_ahead - make the page tables that segments further on will need
+ * @mv: the move, where a table was missing
+ *
+ * A batch ends where a table has to be made, and with it the sharing of one TLB
+ * flush.  Where one is missing others will be, so they are made now, as far as the
+ * segments can be moved together.  One that cannot be had is for its own segment to
+ * report.
+ *
+ * Context: mmap_lock or VMA locks held, pair vetted; may sleep.
+ */
+void uremap_tables_ahead(struct uremap_mv *mv)
+{
+	unsigned int k = mv->cur, last = mv->nr_segs - 1;
+
+	/* The usual pages next to each other share theirs. */
+	if (k == last || !(((mv->segs[k + 1].dst ^ mv->dst) |
+			    (mv->segs[last].dst ^ mv->dst)) & PMD_MASK))
+		return;
+	while (uremap_seg_ready(mv, ++k)) {
+		const struct uremap_segment *seg = &mv->segs[k];
+		pmd_t *src_pmd, *dst_pmd;
+
+		if (!uremap_vma_has(mv->src_vma, seg->src) ||
+		    !uremap_vma_has(mv->dst_vma, seg->dst))
+			return;
+		src_pmd = uremap_pmd_lookup(mv->mm, seg->src);
+		dst_pmd = uremap_pmd_lookup(mv->mm, seg->dst);
+		if (src_pmd && dst_pmd && pmd_none(pmdp_get_lockless(dst_pmd)))
+			uremap_table_make(mv->mm, dst_pmd, src_pmd, seg->src);
+	}
 }
 
 /**

@@ -84,7 +84,10 @@ START_TEST(scattered)
 }
 END_TEST
 
-/* 64 pages from 64 page tables to 64 others cause one TLB flush. */
+/*
+ * 64 pages from 64 page tables to 64 others cause one TLB flush, whether these are
+ * there already or have to be made.
+ */
 START_TEST(one_flush)
 {
 	int fd = dev_open_all();
@@ -97,7 +100,8 @@ START_TEST(one_flush)
 		size_t at = i * 512 + (i * 37) % 512;
 
 		page_fill(src + at * PAGE, i, 1);
-		page_fill(dst + (i * 512) * PAGE, i, 2);	/* a table */
+		if (_i)
+			page_fill(dst + (i * 512) * PAGE, i, 2);	/* a table */
 		segs[i] = seg(dst + (i * 512 + 1 + i) * PAGE, src + at * PAGE, 1);
 	}
 	flushes = dev_stat("flushes");
@@ -107,6 +111,31 @@ START_TEST(one_flush)
 			 access("/proc/lockdep_stats", F_OK) ? 1 : 4);
 	for (int i = 0; i < 64; i++)
 		page_check(dst + (i * 512 + 1 + i) * PAGE, i, 1);
+}
+END_TEST
+
+/* Tables are made ahead for what will be moved, and for no hole. */
+START_TEST(no_table_ahead)
+{
+	int fd = dev_open_all();
+	char *src = map_anon_aligned(512, PMD, 0);
+	char *dst = map_anon_aligned(16 * 512, PMD, 0);
+	struct uremap_segment segs[16];
+	long before;
+
+	for (int i = 0; i < 16; i++)
+		segs[i] = seg(dst + i * PMD, src + i * PAGE, 1);
+	page_fill(src, 1, 1);
+	page_fill(src + 9 * PAGE, 9, 1);
+	before = status_kb(0, "VmPTE");
+	check_movev(try_movev(fd, segs, 16, UREMAP_MOVE_ALLOW_SRC_HOLES, 0), 0,
+		    16, 16 * PAGE);
+	/* two, and perhaps one for both of them to be in */
+	ck_assert_int_le(status_kb(0, "VmPTE") - before, 3 * 4);
+	page_check(dst, 1, 1);
+	page_check(dst + 9 * PMD, 9, 1);
+	ck_assert_uint_eq(count_populated(src, 512), 0);
+	ck_assert_uint_eq(count_populated(dst, 16 * 512), 2);
 }
 END_TEST
 
@@ -354,9 +383,37 @@ START_TEST(most)
 }
 END_TEST
 
+/* Nor for a segment that is not in order, though it has something to move. */
+START_TEST(no_table_for_wrong)
+{
+	int fd = dev_open_all();
+	char *src = map_anon_aligned(512, PMD, 0);
+	char *dst = map_anon_aligned(16 * 512, PMD, 0);
+	struct uremap_segment segs[16];
+	struct result r;
+	long before;
+
+	range_fill(src, 16, 1, 1);
+	for (int i = 0; i < 16; i++) {
+		segs[i] = seg(dst + i * PMD, src + i * PAGE, 1);
+		segs[i].len += i > 0;
+	}
+	before = status_kb(0, "VmPTE");
+	r = try_movev(fd, segs, 16, 0, 0);
+	ck_assert_int_eq(r.err, EAGAIN);
+	ck_assert_uint_eq(r.v.move, PAGE);
+	ck_assert_uint_eq(segs[1].reason, UREMAP_REASON_ARGUMENT);
+	ck_assert_int_le(status_kb(0, "VmPTE") - before, 2 * 4);
+	page_check(dst, 1, 1);
+	range_check(src + PAGE, 15, 2, 1);
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_LOOP(scattered, 2),
-	UTEST(one_flush),
+	UTEST_LOOP(one_flush, 2),
+	UTEST(no_table_ahead),
+	UTEST(no_table_for_wrong),
 	UTEST(chain),
 	UTEST(same_destination),
 	UTEST(same_source),
