@@ -27,7 +27,7 @@
 static const struct {
 	const char *event, *function, *args, *older;
 } probes[] = {
-	{ "flush", "flush_tlb_mm_range", "a=%si:x64 b=%si:x64" },
+	{ "flush", "flush_tlb_mm_range", "a=%si:x64 b=%dx:x64" },
 	{ "start", "__mmu_notifier_invalidate_range_start",
 	  "a=+8(%di):x64 b=+16(%di):x64" },
 	{ "end", "__mmu_notifier_invalidate_range_end",
@@ -224,6 +224,36 @@ static void have_notifier(void)
 		strerror(errno));
 }
 
+/* For a list of pages it saw one, from the lowest of them to the highest. */
+START_TEST(one_flush_of_list_seen)
+{
+	static const int at[] = { 3, 0, 9, 5 };
+	struct uremap_segment segs[4];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = 4, .seg_size = sizeof(*segs),
+	};
+	int fd = dev_open_all();
+	char *src = map_anon_aligned(10, PMD, 0);
+	char *dst = map_anon_aligned(10, PMD, 0);
+
+	range_fill(src, 10, 1, 1);
+	for (int i = 0; i < 4; i++)
+		segs[i] = (struct uremap_segment){
+			.dst = ADDR(dst + at[i] * PAGE),
+			.src = ADDR(src + at[i] * PAGE), .len = PAGE,
+		};
+	trace_set_up();
+	trace_restart();
+	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_int_eq(trace_count("flush", src), 1);
+	ck_assert_int_eq(trace_count("flush", src + 10 * PAGE), 1);
+	ck_assert_int_eq(trace_count("flush", src + 3 * PAGE), 0);
+	trace_clear();
+	for (int i = 0; i < 4; i++)
+		page_check(dst + at[i] * PAGE, 1 + at[i], 1);
+}
+END_TEST
+
 /* And one pair of calls to whoever has a notifier, even if nothing moves. */
 START_TEST(one_notifier_pair_seen)
 {
@@ -386,6 +416,7 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST(one_of_each),
 	UTEST(one_flush_seen),
+	UTEST(one_flush_of_list_seen),
 	UTEST(one_notifier_pair_seen),
 	UTEST(devices_in_time),
 	UTEST(devices_in_time_huge),

@@ -77,15 +77,18 @@ static void *watches(void *arg)
 	return NULL;
 }
 
-static void race_open(struct race *r, bool huge)
+enum kind { SMALL, LARGE, HUGE };
+
+static void race_open(struct race *r, enum kind kind)
 {
 	int uffd = uffd_open(UFFD_FEATURE_SIGBUS);
 
 	signal(SIGBUS, on_sigbus);
 	r->fd = dev_open_all();
-	r->pages = huge ? HPAGES : N;
-	r->src = huge ? map_thp(1, 1, 1) : map_filled(N, 1, 1);
-	r->dst = huge ? map_thp_dst(1) : map_anon(N);
+	r->pages = kind == HUGE ? HPAGES : N;
+	r->src = kind == HUGE ? map_thp(1, 1, 1) :
+		 kind == LARGE ? map_folios(64, N, 1, 1) : map_filled(N, 1, 1);
+	r->dst = kind == HUGE ? map_thp_dst(1) : map_anon_aligned(N, PMD, 0);
 	uffd_register(uffd, r->src, r->pages * PAGE,
 		      UFFDIO_REGISTER_MODE_MISSING);
 	uffd_register(uffd, r->dst, r->pages * PAGE,
@@ -105,13 +108,13 @@ static void race_round(struct race *r, void (*move)(struct race *r))
 	expect_move(r->fd, r->src, r->dst, r->pages * PAGE, 0);
 }
 
-static void race_run(void (*move)(struct race *r), bool huge)
+static void race_run(void (*move)(struct race *r), enum kind kind)
 {
 	struct race r = { 0 };
 	pthread_t t[2];
 	int i;
 
-	race_open(&r, huge);
+	race_open(&r, kind);
 	t[0] = thread_start(stores, &r);
 	t[1] = thread_start(watches, &r);
 	for (i = 0; i < ROUNDS; i++) {
@@ -149,25 +152,32 @@ static void scattered(struct race *r)
 
 START_TEST(one_range)
 {
-	race_run(whole, false);
+	race_run(whole, SMALL);
 }
 END_TEST
 
 START_TEST(segments)
 {
-	race_run(scattered, false);
+	race_run(scattered, SMALL);
+}
+END_TEST
+
+START_TEST(large_folios)
+{
+	race_run(whole, LARGE);
 }
 END_TEST
 
 START_TEST(huge_page)
 {
-	race_run(whole, true);
+	race_run(whole, HUGE);
 }
 END_TEST
 
 static const struct utest tests[] = {
 	UTEST_SLOW(one_range, 600),
 	UTEST_SLOW(segments, 600),
+	UTEST_SLOW(large_folios, 600),
 	UTEST_SLOW(huge_page, 600),
 };
 UTEST_MAIN("late_store", tests)

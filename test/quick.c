@@ -202,10 +202,11 @@ START_TEST(write_protect)
 END_TEST
 
 /*
- * Two processes that look the same take turns on one CPU, and change their mappings
- * equally often at one time or another.  What may in one may not in the other.
+ * Two processes that look the same take turns on one CPU.  The one is ahead in how
+ * often its mappings have changed, the other catches up with it and passes it.  What
+ * may in one may not in the other.
  */
-enum { TURNS = 3000 };
+enum { TURNS = 3000, AHEAD = 1000 };
 
 struct turns {
 	sem_t go, come;
@@ -220,6 +221,7 @@ static int moves_in_vain(void *arg)
 
 	s.fd = dev_open_all();
 	expect_ok(mlock2(s.dst, 4 * PAGE, MLOCK_ONFAULT));
+	range_fill(s.src, 4, 1, 1);	/* its own by that */
 	for (i = 0; i < TURNS; i++) {
 		expect_ok(sem_wait(&turns->go));
 		expect_no_move(s.fd, s.dst + PAGE, s.src + PAGE, PAGE, 0, EINVAL,
@@ -247,6 +249,9 @@ START_TEST(two_processes)
 	expect_ok(sem_init(&turns->come, 1, 0));
 	pid = child_start(moves_in_vain, &s);
 	s.fd = dev_open_all();
+	for (i = 0; i < AHEAD; i++)
+		expect_ok(mprotect(s.src + 3 * PAGE, PAGE,
+				   i & 1 ? PROT_READ | PROT_WRITE : PROT_READ));
 	for (i = 0; i < TURNS; i++) {
 		page_fill(s.src, 1, i);
 		expect_move(s.fd, s.dst, s.src, PAGE, 0);
@@ -381,31 +386,35 @@ static void list_pages(struct uremap_segment *segs, int nr, char *dst, char *src
 		};
 }
 
-/* Of single pages those before a pinned one move, it and those after it stay. */
+/*
+ * Of single pages those before a pinned one move, it and those after it stay, and so
+ * does a longer segment in the end.
+ */
 START_TEST(pinned_single)
 {
-	struct uremap_segment segs[8];
+	struct uremap_segment segs[9];
 	struct uremap_movev v = {
-		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
+		.segs = ADDR(segs), .nr = 9, .seg_size = sizeof(*segs),
 	};
 	int fd = dev_open_all();
-	char *src = map_filled(8, 1, 1), *dst = map_anon(8);
+	char *src = map_filled(12, 1, 1), *dst = map_anon(12);
 	struct uring u;
 
 	uring_open(&u);
 	uring_pin(&u, src + 5 * PAGE, PAGE);
-	list_pages(segs, 8, dst, src);
+	list_pages(segs, 9, dst, src);
+	segs[8].len = 4 * PAGE;
 	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_uint_eq(v.done, 6);
 	ck_assert_uint_eq(v.move, 5 * PAGE);
 	ck_assert_uint_eq(segs[5].error, EBUSY);
 	ck_assert_uint_eq(segs[5].reason, UREMAP_REASON_PINNED);
 	range_check(dst, 5, 1, 1);
-	ck_assert_uint_eq(count_populated(dst + 5 * PAGE, 3), 0);
-	range_check(src + 5 * PAGE, 3, 6, 1);
+	ck_assert_uint_eq(count_populated(dst + 5 * PAGE, 7), 0);
+	range_check(src + 5 * PAGE, 7, 6, 1);
 	uring_unpin(&u);
-	expect_move(fd, dst + 5 * PAGE, src + 5 * PAGE, 3 * PAGE, 0);
-	range_check(dst, 8, 1, 1);
+	expect_move(fd, dst + 5 * PAGE, src + 5 * PAGE, 7 * PAGE, 0);
+	range_check(dst, 12, 1, 1);
 }
 END_TEST
 
@@ -442,6 +451,35 @@ START_TEST(list_rights)
 }
 END_TEST
 
+/* Nor does one of a mapping that may not, next to one that may. */
+START_TEST(list_mappings)
+{
+	struct uremap_segment segs[8];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
+		.flags = UREMAP_MOVEV_CONTINUE,
+	};
+	char *src = map_filled(8, 1, 1), *dst = map_anon_aligned(8, PMD, 1);
+	char *locked = _i ? src : dst;
+	int fd = dev_open_all(), k;
+
+	expect_ok(mlock2(locked + 3 * PAGE, 2 * PAGE, MLOCK_ONFAULT));
+	list_pages(segs, 8, dst, src);
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, 8);
+	ck_assert_uint_eq(v.move, 6 * PAGE);
+	for (k = 0; k < 8; k++) {
+		bool may = k != 3 && k != 4;
+
+		test_at("segment %d", k);
+		ck_assert_uint_eq(segs[k].error, may ? 0 : EINVAL);
+		ck_assert_uint_eq(segs[k].reason, may ? 0 : UREMAP_REASON_VMA_LOCKED);
+		ck_assert_uint_eq(page_populated(dst + k * PAGE), may);
+		page_check((may ? dst : src) + k * PAGE, 1 + k, 1);
+	}
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_LOOP(changed, ARRAY_SIZE(changes)),
 	UTEST(other_pair),
@@ -453,5 +491,6 @@ static const struct utest tests[] = {
 	UTEST_LOOP_SLOW(lists, 2, 300),
 	UTEST(pinned_single),
 	UTEST(list_rights),
+	UTEST_LOOP(list_mappings, 2),
 };
 UTEST_MAIN("quick", tests)
