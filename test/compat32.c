@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* stock: debug builds run no 32-bit programs */
 /*
  * Proves that a 32-bit program sees the same uABI as a 64-bit one.
  *

@@ -5,6 +5,7 @@
 # measured and stored in bench/baseline, within 1 %.
 # qemu: -i -f build/bench/bench -d bench/baseline
 # host: make -s -C bench
+# stock: the numbers stored are those of stock kernels
 #
 # Instructions are counted by the emulator, so neither the load of the machine
 # nor its kind matters.  Where a change is worth more of them: bench/rebase.
