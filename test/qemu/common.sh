@@ -42,12 +42,21 @@ release_of() {
 	cat "$cache/$1/release"
 }
 
-# emulator_int3 CONSOLE: did the guest end by a fault that is the emulator's own?
-# While the kernel patches code that the other CPU runs (jump labels, tracepoints),
-# it may execute a breakpoint that is gone already.  On hardware there is no such
-# thing, and if the module had to do with it, the first address would be in it.
-emulator_int3() {
-	grep -m 1 -E 'BUG|WARNING|Oops|[pP]anic|protection fault|stall|blocked|int3: 0000' "$1" |
-		grep -q 'int3: 0000 \[#1\]' &&
+# fault_of_emulator CONSOLE: did the guest end by a fault that is the emulator's own?
+# While the kernel patches code (jump labels, tracepoints), a CPU may execute a
+# breakpoint that is gone already, or an idle one never hears that it is waited for.
+# On hardware there is no such thing, and if the module had to do with it, it would
+# be in the trace.
+fault_of_emulator() {
+	case $(grep -m 1 -E 'BUG|WARNING|Oops|[pP]anic|protection fault|stall|blocked|int3: 0000' "$1") in
+	*'int3: 0000 [#1]'*)
 		! grep -m 1 'RIP: 0010:' "$1" | grep -qF '[uremap]'
+		;;
+	*'soft lockup'* | *'rcu: INFO: '*)
+		grep -q text_poke_bp_batch "$1" && ! grep -qF '[uremap]' "$1"
+		;;
+	*)
+		false
+		;;
+	esac
 }
