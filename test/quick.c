@@ -418,65 +418,65 @@ START_TEST(pinned_single)
 }
 END_TEST
 
-/* In a list each page needs its rights, next to others in the same page tables. */
-START_TEST(list_rights)
+/*
+ * A list of eight pages: what has a reason to stay is where it was and says so, the
+ * rest has moved.
+ */
+static void expect_list(int fd, char *dst, char *src, const __u32 why[8])
 {
 	struct uremap_segment segs[8];
 	struct uremap_movev v = {
 		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
 		.flags = UREMAP_MOVEV_CONTINUE,
 	};
+	__s64 move = 0;
+
+	list_pages(segs, 8, dst, src);
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	for (int k = 0; k < 8; k++) {
+		test_at("segment %d", k);
+		ck_assert_uint_eq(segs[k].error, why[k] ? EINVAL : 0);
+		ck_assert_uint_eq(segs[k].reason, why[k]);
+		ck_assert_uint_eq(page_populated(dst + k * PAGE), !why[k]);
+		page_check((why[k] ? src : dst) + k * PAGE, 1 + k, 1);
+		move += why[k] ? 0 : PAGE;
+	}
+	ck_assert_uint_eq(v.done, 8);
+	ck_assert_uint_eq(v.move, move);
+}
+
+/* In a list each page needs its rights, next to others in the same page tables. */
+START_TEST(list_rights)
+{
+	static const __u32 why[8] = {
+		[2] = UREMAP_REASON_DST_UNREGISTERED,
+		[5] = UREMAP_REASON_SRC_UNREGISTERED,
+		[6] = UREMAP_REASON_SRC_UNREGISTERED,
+	};
 	char *src = map_filled(8, 1, 1), *dst = map_anon_aligned(8, PMD, 1);
-	int fd = dev_open(), k;
+	int fd = dev_open();
 
 	dev_register(fd, src, 8 * PAGE, UREMAP_RANGE_SRC);
 	dev_register(fd, dst, 8 * PAGE, UREMAP_RANGE_DST);
 	dev_unregister(fd, dst + 2 * PAGE, PAGE, UREMAP_RANGE_DST);
 	dev_unregister(fd, src + 5 * PAGE, 2 * PAGE, UREMAP_RANGE_SRC);
-	list_pages(segs, 8, dst, src);
-	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
-	ck_assert_uint_eq(v.done, 8);
-	ck_assert_uint_eq(v.move, 5 * PAGE);
-	for (k = 0; k < 8; k++) {
-		bool no_dst = k == 2, no_src = k == 5 || k == 6;
-
-		test_at("segment %d", k);
-		ck_assert_uint_eq(segs[k].error, no_dst || no_src ? EINVAL : 0);
-		ck_assert_uint_eq(segs[k].reason,
-				  no_dst ? UREMAP_REASON_DST_UNREGISTERED :
-				  no_src ? UREMAP_REASON_SRC_UNREGISTERED : 0);
-		ck_assert_uint_eq(page_populated(dst + k * PAGE), !no_dst && !no_src);
-		page_check((no_dst || no_src ? src : dst) + k * PAGE, 1 + k, 1);
-	}
+	expect_list(fd, dst, src, why);
 }
 END_TEST
 
-/* Nor does one of a mapping that may not, next to one that may. */
+/* Nor does one of a mapping move that may not, next to one that may. */
 START_TEST(list_mappings)
 {
-	struct uremap_segment segs[8];
-	struct uremap_movev v = {
-		.segs = ADDR(segs), .nr = 8, .seg_size = sizeof(*segs),
-		.flags = UREMAP_MOVEV_CONTINUE,
+	static const __u32 why[8] = {
+		[3] = UREMAP_REASON_VMA_LOCKED,
+		[4] = UREMAP_REASON_VMA_LOCKED,
 	};
 	char *src = map_filled(8, 1, 1), *dst = map_anon_aligned(8, PMD, 1);
 	char *locked = _i ? src : dst;
-	int fd = dev_open_all(), k;
+	int fd = dev_open_all();
 
 	expect_ok(mlock2(locked + 3 * PAGE, 2 * PAGE, MLOCK_ONFAULT));
-	list_pages(segs, 8, dst, src);
-	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
-	ck_assert_uint_eq(v.done, 8);
-	ck_assert_uint_eq(v.move, 6 * PAGE);
-	for (k = 0; k < 8; k++) {
-		bool may = k != 3 && k != 4;
-
-		test_at("segment %d", k);
-		ck_assert_uint_eq(segs[k].error, may ? 0 : EINVAL);
-		ck_assert_uint_eq(segs[k].reason, may ? 0 : UREMAP_REASON_VMA_LOCKED);
-		ck_assert_uint_eq(page_populated(dst + k * PAGE), may);
-		page_check((may ? dst : src) + k * PAGE, 1 + k, 1);
-	}
+	expect_list(fd, dst, src, why);
 }
 END_TEST
 
