@@ -420,6 +420,75 @@ START_TEST(signals_meanwhile)
 }
 END_TEST
 
+/* ---- under the mmap lock ---------------------------------------------- */
+
+#define LONG	(6 * 512)		/* tables, and as many steps */
+
+struct unmapping {
+	char *dst;
+	volatile bool over;
+};
+
+/* Unmaps the end of the destination as soon as a move has got to it. */
+static void *unmaps_end(void *arg)
+{
+	struct unmapping *u = arg;
+
+	while (!page_populated(u->dst + LONG / 3 * PAGE) && !u->over)
+		;
+	expect_ok(munmap(u->dst + LONG / 3 * PAGE, LONG / 3 * 2 * PAGE));
+	return NULL;
+}
+
+/*
+ * With a userfaultfd a move holds the mmap lock and lets go of it for others.  If
+ * they unmap the rest of the destination it ends there, and what has not moved
+ * yet is where it was (C18).
+ */
+START_TEST(unmapped_at_a_break)
+{
+	struct uremap_attach a = { .uffd = uffd_open(0) };
+	struct unmapping u = { 0 };
+	int fd = dev_open_all(), i, breaks = 0;
+	struct move_result r;
+	pthread_t t;
+	char *src;
+
+	expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &a));
+	while (breaks < 3) {
+		src = map_filled(LONG, 1, 1);
+		u.dst = map_anon_aligned(LONG, PMD, 0);
+		u.over = false;
+		uffd_register(a.uffd, u.dst, LONG * PAGE,
+			      UFFDIO_REGISTER_MODE_MISSING);
+		t = thread_start(unmaps_end, &u);
+		r = try_move(fd, u.dst, src, LONG * PAGE, 0);
+		u.over = true;
+		thread_join(t);
+		i = LONG;
+		if (r.ret) {
+			ck_assert_int_eq(r.error, ENOENT);
+			ck_assert_uint_eq(r.reason, UREMAP_REASON_DST_NO_VMA);
+			i = r.move / PAGE;
+			breaks++;
+		}
+		ck_assert_uint_eq(count_populated(src, i), 0);
+		range_check(src + i * PAGE, LONG - i, 1 + i, 1);
+		range_check(u.dst, LONG / 3, 1, 1);
+		/* who maps there next finds it empty */
+		ck_assert_ptr_eq(mmap(u.dst + LONG / 3 * PAGE,
+				      LONG / 3 * 2 * PAGE, PROT_READ,
+				      MAP_PRIVATE | MAP_ANONYMOUS |
+				      MAP_FIXED_NOREPLACE, -1, 0),
+				 u.dst + LONG / 3 * PAGE);
+		ck_assert_uint_eq(count_populated(u.dst + LONG / 3 * PAGE,
+						  LONG / 3 * 2), 0);
+		expect_ok(munmap(u.dst, LONG * PAGE));
+		expect_ok(munmap(src, LONG * PAGE));
+	}
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_SLOW(against_each_other, 900),
 	UTEST_SLOW(mprotect_meanwhile, 900),
@@ -429,5 +498,6 @@ static const struct utest tests[] = {
 	UTEST_SLOW(fork_meanwhile, 900),
 	UTEST_SLOW(fork_storm, 900),
 	UTEST_SLOW(signals_meanwhile, 900),
+	UTEST_SLOW(unmapped_at_a_break, 900),
 };
 UTEST_MAIN("upheaval", tests)
