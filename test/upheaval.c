@@ -420,12 +420,11 @@ START_TEST(signals_meanwhile)
 }
 END_TEST
 
-/* ---- under the mmap lock ---------------------------------------------- */
-
-#define LONG	(6 * 512)		/* tables, and as many steps */
+/* ---- where a move lets go --------------------------------------------- */
 
 struct unmapping {
-	char *dst;
+	char *start;
+	size_t len;
 	volatile bool over;
 };
 
@@ -434,38 +433,44 @@ static void *unmaps_end(void *arg)
 {
 	struct unmapping *u = arg;
 
-	while (!page_populated(u->dst + LONG / 3 * PAGE) && !u->over)
+	while (!page_populated(u->start) && !u->over)
 		;
-	expect_ok(munmap(u->dst + LONG / 3 * PAGE, LONG / 3 * 2 * PAGE));
+	expect_ok(munmap(u->start, u->len));
 	return NULL;
 }
 
 /*
- * With a userfaultfd a move holds the mmap lock and lets go of it for others.  If
- * they unmap the rest of the destination it ends there, and what has not moved
- * yet is where it was (C18).
+ * A long move lets go of the mappings at times, with a userfaultfd (_i) of the mmap
+ * lock.  Whoever unmaps the rest of the destination meanwhile waits for that; then
+ * the move ends there, and what has not moved yet is where it was (C18).
  */
 START_TEST(unmapped_at_a_break)
 {
-	struct uremap_attach a = { .uffd = uffd_open(0) };
-	struct unmapping u = { 0 };
-	int fd = dev_open_all(), i, breaks = 0;
+	/* a table is a step; a pair of mappings is let go of after 16 */
+	const size_t nr = (_i ? 6 : 24) * 512, kept = nr / 12;
+	struct uremap_attach a = { .uffd = _i ? uffd_open(0) : -1 };
+	struct unmapping u = { .len = (nr - kept) * PAGE };
+	int fd = dev_open_all(), breaks = 0;
 	struct move_result r;
+	char *src, *dst;
 	pthread_t t;
-	char *src;
+	size_t i;
 
-	expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &a));
-	while (breaks < 3) {
-		src = map_filled(LONG, 1, 1);
-		u.dst = map_anon_aligned(LONG, PMD, 0);
+	if (_i)
+		expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &a));
+	while (breaks < 8) {
+		src = map_filled(nr, 1, 1);
+		dst = map_anon_aligned(nr, PMD, 0);
+		u.start = dst + kept * PAGE;
 		u.over = false;
-		uffd_register(a.uffd, u.dst, LONG * PAGE,
-			      UFFDIO_REGISTER_MODE_MISSING);
+		if (_i)
+			uffd_register(a.uffd, dst, nr * PAGE,
+				      UFFDIO_REGISTER_MODE_MISSING);
 		t = thread_start(unmaps_end, &u);
-		r = try_move(fd, u.dst, src, LONG * PAGE, 0);
+		r = try_move(fd, dst, src, nr * PAGE, 0);
 		u.over = true;
 		thread_join(t);
-		i = LONG;
+		i = nr;
 		if (r.ret) {
 			ck_assert_int_eq(r.error, ENOENT);
 			ck_assert_uint_eq(r.reason, UREMAP_REASON_DST_NO_VMA);
@@ -473,18 +478,15 @@ START_TEST(unmapped_at_a_break)
 			breaks++;
 		}
 		ck_assert_uint_eq(count_populated(src, i), 0);
-		range_check(src + i * PAGE, LONG - i, 1 + i, 1);
-		range_check(u.dst, LONG / 3, 1, 1);
+		range_check(src + i * PAGE, nr - i, 1 + i, 1);
+		range_check(dst, kept, 1, 1);
 		/* who maps there next finds it empty */
-		ck_assert_ptr_eq(mmap(u.dst + LONG / 3 * PAGE,
-				      LONG / 3 * 2 * PAGE, PROT_READ,
+		ck_assert_ptr_eq(mmap(u.start, u.len, PROT_READ,
 				      MAP_PRIVATE | MAP_ANONYMOUS |
-				      MAP_FIXED_NOREPLACE, -1, 0),
-				 u.dst + LONG / 3 * PAGE);
-		ck_assert_uint_eq(count_populated(u.dst + LONG / 3 * PAGE,
-						  LONG / 3 * 2), 0);
-		expect_ok(munmap(u.dst, LONG * PAGE));
-		expect_ok(munmap(src, LONG * PAGE));
+				      MAP_FIXED_NOREPLACE, -1, 0), u.start);
+		ck_assert_uint_eq(count_populated(u.start, nr - kept), 0);
+		expect_ok(munmap(dst, nr * PAGE));
+		expect_ok(munmap(src, nr * PAGE));
 	}
 }
 END_TEST
@@ -498,6 +500,6 @@ static const struct utest tests[] = {
 	UTEST_SLOW(fork_meanwhile, 900),
 	UTEST_SLOW(fork_storm, 900),
 	UTEST_SLOW(signals_meanwhile, 900),
-	UTEST_SLOW(unmapped_at_a_break, 900),
+	UTEST_LOOP_SLOW(unmapped_at_a_break, 2, 900),
 };
 UTEST_MAIN("upheaval", tests)

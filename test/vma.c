@@ -49,6 +49,33 @@ START_TEST(crossing)
 }
 END_TEST
 
+/* Where nothing is mapped a move ends, on either side, with no page beyond. */
+START_TEST(gap)
+{
+	enum { N = 700 };
+	const int at = 1 + rnd_below(N - 2);
+	int fd = dev_open_all();
+	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
+	char *hole = (_i ? dst : src) + at * PAGE;
+
+	expect_ok(munmap(hole, PAGE));
+	if (_i)
+		expect_move_part(fd, dst, src, N * PAGE, 0, at * PAGE, ENOENT,
+				 DST_NO_VMA, ADDR(hole));
+	else
+		expect_move_part(fd, dst, src, N * PAGE, 0, at * PAGE, ENOENT,
+				 SRC_NO_VMA, ADDR(hole));
+	range_check(dst, at, 1, 1);
+	range_check(src + (at + 1) * PAGE, N - at - 1, 2 + at, 1);
+	if (_i)
+		page_check(src + at * PAGE, 1 + at, 1);
+	/* who maps there next finds it empty */
+	ck_assert_ptr_eq(mmap(hole, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+			      MAP_FIXED_NOREPLACE, -1, 0), hole);
+	page_check_zero(hole);
+}
+END_TEST
+
 /* With holes, too, some of them across a boundary. */
 START_TEST(crossing_with_holes)
 {
@@ -344,6 +371,7 @@ END_TEST
 
 static const struct utest tests[] = {
 	UTEST_LOOP(crossing, 4),
+	UTEST_LOOP(gap, 2),
 	UTEST(crossing_with_holes),
 	UTEST(crossing_strangers),
 	UTEST(origins),
