@@ -17,19 +17,6 @@ struct scene {
 	size_t pages;
 };
 
-/* 0 or the errno */
-static int try_attach(int fd, int uffd)
-{
-	struct uremap_attach a = { .uffd = uffd };
-
-	return ioctl(fd, UREMAP_IOC_ATTACH, &a) ? errno : 0;
-}
-
-static void attach(int fd, int uffd)
-{
-	ck_assert_int_eq(try_attach(fd, uffd), 0);
-}
-
 static void scene_open(struct scene *s, size_t pages, __u64 features)
 {
 	s->pages = pages;
@@ -39,7 +26,7 @@ static void scene_open(struct scene *s, size_t pages, __u64 features)
 	s->dst = map_anon(pages);
 	uffd_register(s->uffd, s->dst, pages * PAGE,
 		      UFFDIO_REGISTER_MODE_MISSING);
-	attach(s->fd, s->uffd);
+	dev_attach(s->fd, s->uffd);
 }
 
 static void *reads(void *page)
@@ -215,7 +202,7 @@ START_TEST(huge)
 
 	s.uffd = uffd_open(0);
 	uffd_register(s.uffd, dst, PMD, UFFDIO_REGISTER_MODE_MISSING);
-	attach(s.fd, s.uffd);
+	dev_attach(s.fd, s.uffd);
 	t[0] = wait_at(&s, 0);
 	t[1] = wait_at(&s, 300);
 	t[2] = wait_at(&s, 511);
@@ -294,7 +281,7 @@ START_TEST(only_its_mappings)
 	range_check(s.dst, 3, ID, 1);
 	range_check(s.src + 3 * PAGE, N - 3, ID + 3, 1);
 	/* without one attached anywhere will do */
-	attach(s.fd, -1);
+	dev_attach(s.fd, -1);
 	expect_move(s.fd, plain + 3 * PAGE, s.src + 3 * PAGE, PAGE, 0);
 	expect_move(s.fd, foreign + 4 * PAGE, s.src + 4 * PAGE, PAGE, 0);
 }

@@ -15,19 +15,6 @@ struct scene {
 	char *src, *dst;
 };
 
-/* 0 or the errno */
-static int try_attach(int fd, int uffd)
-{
-	struct uremap_attach a = { .uffd = uffd };
-
-	return ioctl(fd, UREMAP_IOC_ATTACH, &a) ? errno : 0;
-}
-
-static void attach(int fd, int uffd)
-{
-	ck_assert_int_eq(try_attach(fd, uffd), 0);
-}
-
 /* A userfaultfd that watches the destination, too */
 static int uffd_watching(const char *dst)
 {
@@ -45,7 +32,7 @@ static void scene_open(struct scene *s)
 	expect_ok(madvise(s->src, N * PAGE, MADV_DONTFORK));
 	s->dst = map_anon(N);
 	s->uffd = uffd_watching(s->dst);
-	attach(s->fd, s->uffd);
+	dev_attach(s->fd, s->uffd);
 }
 
 static void *reads(void *page)
@@ -102,7 +89,7 @@ START_TEST(not_attachable)
 	a.reserved = 1;
 	expect_errno(EINVAL, ioctl(fd, UREMAP_IOC_ATTACH, &a));
 	/* none of these has attached anything, nor is there anything to detach */
-	attach(fd, -1);
+	dev_attach(fd, -1);
 	expect_move(fd, map_anon(1), map_filled(1, ID, 1), PAGE, 0);
 }
 END_TEST
@@ -116,7 +103,7 @@ static int attaches_parents(void *arg)
 	/* the parent's device is the parent's, too */
 	ck_assert_int_eq(try_attach(s->fd, s->uffd), EINVAL);
 	ck_assert_int_eq(try_attach(s->fd, -1), EINVAL);
-	attach(fd, uffd_watching(s->dst));
+	dev_attach(fd, uffd_watching(s->dst));
 	return 0;
 }
 
@@ -142,23 +129,23 @@ START_TEST(second)
 	other = uffd_open(0);
 	ck_assert_int_eq(try_attach(s.fd, other), EBUSY);
 	expect_wake(&s, 0);
-	attach(s.fd, s.uffd);
+	dev_attach(s.fd, s.uffd);
 	ck_assert_int_eq(try_attach(s.fd, other), EBUSY);
 	/* but any number of files may have the same */
-	attach(dev_open_all(), s.uffd);
-	attach(s.fd, -1);
+	dev_attach(dev_open_all(), s.uffd);
+	dev_attach(s.fd, -1);
 	t = wait_at(s.uffd, s.dst + PAGE);
 	expect_move(s.fd, s.dst + PAGE, s.src + PAGE, PAGE, 0);
 	ck_assert_int_eq(uffd_waiters(s.uffd), 1);
 	uffd_wake(s.uffd, s.dst + PAGE, PAGE);
 	thread_join(t);
-	attach(s.fd, -1);
+	dev_attach(s.fd, -1);
 
 	first = s.uffd;
 	uffd_unregister(first, s.dst, N * PAGE);
 	uffd_register(other, s.dst, N * PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	s.uffd = other;
-	attach(s.fd, other);
+	dev_attach(s.fd, other);
 	expect_wake(&s, 2);
 }
 END_TEST
@@ -193,10 +180,10 @@ START_TEST(closed_first)
 	/* a new one takes its place without further ado */
 	s.uffd = next;
 	uffd_register(next, s.dst, N * PAGE, UFFDIO_REGISTER_MODE_MISSING);
-	attach(s.fd, next);
+	dev_attach(s.fd, next);
 	expect_wake(&s, 0);
 	close(next);
-	attach(s.fd, -1);
+	dev_attach(s.fd, -1);
 	expect_move(s.fd, s.dst + 2 * PAGE, s.src + 2 * PAGE, PAGE, 0);
 }
 END_TEST
@@ -211,7 +198,7 @@ START_TEST(renumbered)
 	copy = expect_ok(dup(s.uffd));
 	close(s.uffd);
 	expect_gone(&s);
-	attach(s.fd, copy);
+	dev_attach(s.fd, copy);
 	s.uffd = copy;
 	expect_wake(&s, 1);
 	/* the number comes to stand for a stranger, and for no userfaultfd */
@@ -221,7 +208,7 @@ START_TEST(renumbered)
 	expect_ok(dup2(expect_ok(open("/dev/null", O_RDONLY)), copy));
 	expect_no_move(s.fd, s.dst, s.src, PAGE, 0, EBADF, UFFD_GONE,
 		       ADDR(s.src));
-	attach(s.fd, -1);
+	dev_attach(s.fd, -1);
 	expect_move(s.fd, s.dst, s.src, PAGE, 0);
 }
 END_TEST
@@ -240,7 +227,7 @@ START_TEST(device_closed_first)
 	thread_join(t);
 	range_check(s.dst, 2, ID, 1);
 	s.fd = dev_open_all();
-	attach(s.fd, s.uffd);
+	dev_attach(s.fd, s.uffd);
 	expect_wake(&s, 2);
 }
 END_TEST
@@ -295,9 +282,9 @@ START_TEST(meanwhile)
 						UFFDIO_REGISTER_MODE_MISSING);
 		} while (err == EBUSY);
 		ck_assert_int_eq(err, 0);
-		attach(st.s.fd, st.s.uffd);
+		dev_attach(st.s.fd, st.s.uffd);
 		if (i % 3)
-			attach(st.s.fd, -1);
+			dev_attach(st.s.fd, -1);
 	}
 	st.stop = true;
 	thread_join(t);

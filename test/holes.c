@@ -225,12 +225,11 @@ START_TEST(far_apart)
 	enum { N = 4, NEAR = 6, STEP = 16384, ALL = (N + 1) * STEP };
 	int fd = dev_open_all(), uffd = uffd_open(0), i, k;
 	char *src = map_anon(ALL), *dst = map_anon(ALL);
-	struct uremap_attach attach = { .uffd = uffd };
 	pthread_t t[N * NEAR];
 	struct uffd_msg msg;
 	size_t at;
 
-	expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &attach));
+	dev_attach(fd, uffd);
 	uffd_register(uffd, dst, ALL * PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	for (i = 0; i < N; i++) {
 		for (k = 0; k < 2 * NEAR; k++) {

@@ -27,13 +27,6 @@ struct monitor {
 	unsigned long missing, protected;
 };
 
-static void attach(int fd, int uffd)
-{
-	struct uremap_attach a = { .uffd = uffd };
-
-	expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &a));
-}
-
 static void monitor_open(struct monitor *m, size_t pages, int uffd, __u64 mode)
 {
 	memset(m, 0, sizeof(*m));
@@ -43,7 +36,7 @@ static void monitor_open(struct monitor *m, size_t pages, int uffd, __u64 mode)
 	m->src = map_filled(pages, ID, 1);
 	m->dst = map_anon(pages);
 	uffd_register(uffd, m->dst, pages * PAGE, mode);
-	attach(m->fd, uffd);
+	dev_attach(m->fd, uffd);
 	expect_ok(pipe(m->stop));
 }
 
@@ -214,7 +207,6 @@ static int fd_receive(int sock)
 static int watches(void *arg)
 {
 	int sock = *(int *)arg, uffd = fd_receive(sock), fd = fd_receive(sock);
-	struct uremap_attach a = { .uffd = uffd };
 	char *page = map_filled(1, 1, 1);
 	struct pollfd p[2] = {
 		{ .fd = uffd, .events = POLLIN },
@@ -222,7 +214,7 @@ static int watches(void *arg)
 	};
 	struct uffd_msg msg;
 
-	expect_errno(EINVAL, ioctl(dev_open_all(), UREMAP_IOC_ATTACH, &a));
+	ck_assert_int_eq(try_attach(dev_open_all(), uffd), EINVAL);
 	ck_assert_int_eq(try_move(fd, map_anon(1), page, PAGE, 0).err, EINVAL);
 	for (;;) {
 		expect_ok(poll(p, 2, -1));

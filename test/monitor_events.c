@@ -228,8 +228,6 @@ static void round_of(struct world *w)
 
 static void world_open(struct world *w, __u64 features)
 {
-	struct uremap_attach a = { };
-
 	w->fd = dev_open_all();
 	w->uffd = uffd_open(features);
 	w->child = -1;
@@ -239,8 +237,7 @@ static void world_open(struct world *w, __u64 features)
 	w->worker.base = map_anon(N);
 	w->monitor.base = w->worker.base;
 	watch(w);
-	a.uffd = w->uffd;
-	expect_ok(ioctl(w->fd, UREMAP_IOC_ATTACH, &a));
+	dev_attach(w->fd, w->uffd);
 }
 
 START_TEST(follows)

@@ -148,10 +148,7 @@ START_TEST(outlives_mapping)
 	expect_ok(munmap(src, 4 * PAGE));
 	expect_no_move(fd, dst, src, 4 * PAGE, 0, ENOENT, SRC_NO_VMA,
 		       ADDR(src));
-	ck_assert_ptr_eq(mmap(src, 4 * PAGE, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-			      -1, 0), src);
-	madvise(src, 4 * PAGE, MADV_NOHUGEPAGE);
+	map_again(src, 4);
 	range_fill(src, 4, 9, 1);
 	expect_move(fd, dst, src, 4 * PAGE, 0);
 	range_check(dst, 4, 9, 1);

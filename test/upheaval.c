@@ -439,6 +439,31 @@ static void *unmaps_end(void *arg)
 	return NULL;
 }
 
+/* One such move.  Returns true if it ended where nothing was mapped any more. */
+static bool move_while_unmapped(int fd, char *dst, char *src, size_t nr,
+				size_t kept)
+{
+	struct unmapping u = { dst + kept * PAGE, (nr - kept) * PAGE };
+	pthread_t t = thread_start(unmaps_end, &u);
+	struct move_result r = try_move(fd, dst, src, nr * PAGE, 0);
+	size_t moved = nr;
+
+	u.over = true;
+	thread_join(t);
+	if (r.ret) {
+		ck_assert_int_eq(r.error, ENOENT);
+		ck_assert_uint_eq(r.reason, UREMAP_REASON_DST_NO_VMA);
+		moved = r.move / PAGE;
+	}
+	ck_assert_uint_eq(count_populated(src, moved), 0);
+	range_check(src + moved * PAGE, nr - moved, 1 + moved, 1);
+	range_check(dst, kept, 1, 1);
+	/* who maps there next finds it empty */
+	map_again(u.start, nr - kept);
+	ck_assert_uint_eq(count_populated(u.start, nr - kept), 0);
+	return r.ret;
+}
+
 /*
  * A long move lets go of the mappings at times, with a userfaultfd (_i) of the mmap
  * lock.  Whoever unmaps the rest of the destination meanwhile waits for that; then
@@ -447,44 +472,19 @@ static void *unmaps_end(void *arg)
 START_TEST(unmapped_at_a_break)
 {
 	/* a table is a step; a pair of mappings is let go of after 16 */
-	const size_t nr = (_i ? 6 : 24) * 512, kept = nr / 12;
-	struct uremap_attach a = { .uffd = _i ? uffd_open(0) : -1 };
-	struct unmapping u = { .len = (nr - kept) * PAGE };
-	int fd = dev_open_all(), breaks = 0;
-	struct move_result r;
+	const size_t nr = (_i ? 6 : 24) * 512;
+	int fd = dev_open_all(), uffd = _i ? uffd_open(0) : -1, breaks = 0;
 	char *src, *dst;
-	pthread_t t;
-	size_t i;
 
 	if (_i)
-		expect_ok(ioctl(fd, UREMAP_IOC_ATTACH, &a));
+		dev_attach(fd, uffd);
 	while (breaks < 8) {
 		src = map_filled(nr, 1, 1);
 		dst = map_anon_aligned(nr, PMD, 0);
-		u.start = dst + kept * PAGE;
-		u.over = false;
 		if (_i)
-			uffd_register(a.uffd, dst, nr * PAGE,
+			uffd_register(uffd, dst, nr * PAGE,
 				      UFFDIO_REGISTER_MODE_MISSING);
-		t = thread_start(unmaps_end, &u);
-		r = try_move(fd, dst, src, nr * PAGE, 0);
-		u.over = true;
-		thread_join(t);
-		i = nr;
-		if (r.ret) {
-			ck_assert_int_eq(r.error, ENOENT);
-			ck_assert_uint_eq(r.reason, UREMAP_REASON_DST_NO_VMA);
-			i = r.move / PAGE;
-			breaks++;
-		}
-		ck_assert_uint_eq(count_populated(src, i), 0);
-		range_check(src + i * PAGE, nr - i, 1 + i, 1);
-		range_check(dst, kept, 1, 1);
-		/* who maps there next finds it empty */
-		ck_assert_ptr_eq(mmap(u.start, u.len, PROT_READ,
-				      MAP_PRIVATE | MAP_ANONYMOUS |
-				      MAP_FIXED_NOREPLACE, -1, 0), u.start);
-		ck_assert_uint_eq(count_populated(u.start, nr - kept), 0);
+		breaks += move_while_unmapped(fd, dst, src, nr, nr / 12);
 		expect_ok(munmap(dst, nr * PAGE));
 		expect_ok(munmap(src, nr * PAGE));
 	}

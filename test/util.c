@@ -287,6 +287,21 @@ int try_unregister(int fd, __u64 start, __u64 len, __u64 rights)
 	return range_ioctl(fd, UREMAP_IOC_UNREGISTER, start, len, rights);
 }
 
+int try_attach(int fd, int uffd)
+{
+	struct uremap_attach a = { .uffd = uffd };
+
+	return ioctl(fd, UREMAP_IOC_ATTACH, &a) ? errno : 0;
+}
+
+void dev_attach(int fd, int uffd)
+{
+	int err = try_attach(fd, uffd);
+
+	if (err)
+		ck_abort_msg("attach %d: %s", uffd, strerror(err));
+}
+
 void dev_register(int fd, const void *start, size_t len, __u64 rights)
 {
 	int err = try_register(fd, ADDR(start), len, rights);

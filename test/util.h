@@ -161,6 +161,8 @@ void dev_unregister(int fd, const void *start, size_t len, __u64 rights);
 /* 0 or the errno */
 int try_register(int fd, __u64 start, __u64 len, __u64 rights);
 int try_unregister(int fd, __u64 start, __u64 len, __u64 rights);
+void dev_attach(int fd, int uffd);
+int try_attach(int fd, int uffd);
 /* True if INFO has that UREMAP_FEATURE_* bit. */
 bool dev_feature(int fd, __u64 feature);
 
@@ -242,6 +244,8 @@ char *map_huge_ok(size_t pages, size_t align);
 char *map_filled(size_t pages, uint32_t id, uint32_t seq);
 /* An address range of which nothing is mapped (another thread may map there). */
 char *map_nothing(size_t pages);
+/* As map_anon(), where nothing is mapped now. */
+void map_again(char *start, size_t pages);
 
 /*
  * Patterns.  Each word of a page holds the page's identity (any number), a

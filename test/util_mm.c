@@ -85,6 +85,14 @@ char *map_nothing(size_t pages)
 	return p;
 }
 
+void map_again(char *start, size_t pages)
+{
+	ck_assert_ptr_eq(mmap(start, pages * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			      -1, 0), start);
+	expect_ok(madvise(start, pages * PAGE, MADV_NOHUGEPAGE));
+}
+
 /* identity 32 | 1 | sequence 22 | position 9: never zero */
 static uint64_t word(uint32_t id, uint32_t seq, size_t i)
 {

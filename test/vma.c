@@ -59,19 +59,16 @@ START_TEST(gap)
 	char *hole = (_i ? dst : src) + at * PAGE;
 
 	expect_ok(munmap(hole, PAGE));
-	if (_i)
-		expect_move_part(fd, dst, src, N * PAGE, 0, at * PAGE, ENOENT,
-				 DST_NO_VMA, ADDR(hole));
-	else
-		expect_move_part(fd, dst, src, N * PAGE, 0, at * PAGE, ENOENT,
-				 SRC_NO_VMA, ADDR(hole));
+	expect_move_as(fd, dst, src, N * PAGE, 0, .done = at * PAGE,
+		       .error = ENOENT, .stop = ADDR(hole),
+		       .reason = _i ? UREMAP_REASON_DST_NO_VMA :
+				      UREMAP_REASON_SRC_NO_VMA);
 	range_check(dst, at, 1, 1);
 	range_check(src + (at + 1) * PAGE, N - at - 1, 2 + at, 1);
 	if (_i)
 		page_check(src + at * PAGE, 1 + at, 1);
 	/* who maps there next finds it empty */
-	ck_assert_ptr_eq(mmap(hole, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
-			      MAP_FIXED_NOREPLACE, -1, 0), hole);
+	map_again(hole, 1);
 	page_check_zero(hole);
 }
 END_TEST
