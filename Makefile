@@ -157,7 +157,7 @@ help: ## this list
 	@echo '  KERNELRELEASE    kernel to build the module for ($(KERNELRELEASE))'
 	@echo '  KDIR             its build folder; KERNELDIR means the same ($(KDIR))'
 	@echo '  KERNELS          kernels to test on ($(KERNELS))'
-	@echo '  KERNEL           kernel to boot for the demo ($(KERNEL))'
+	@echo '  KERNEL           kernel to boot for the demo ($(KERNEL)), for fuzz (6.12)'
 	@echo '  TESTS            test programs to run ($(or $(TESTS),all))'
 	@echo '  JOBS             kernels to boot at a time ($(or $(JOBS),2))'
 	@echo '  SECONDS SEED     for torture, fuzz: how long, and which run to repeat'

@@ -62,7 +62,7 @@
 #include "bits.h"
 
 /*
- * 7.0 "mm: use the softleaf_t type": entries of page tables that are not
+ * 6.19 "mm: use the softleaf_t type": entries of page tables that are not
  * present are softleafs; before, swap entries with special types.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
@@ -128,7 +128,7 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define pgtable_supports_soft_dirty()	IS_ENABLED(CONFIG_MEM_SOFT_DIRTY)
 #endif
 
-/* 6.6 and 6.10, VMA kinds that older kernels cannot have. */
+/* 6.6 and 6.11, VMA kinds that older kernels cannot have. */
 #ifndef VM_SHADOW_STACK
 #define VM_SHADOW_STACK		VM_NONE
 #endif
@@ -141,7 +141,7 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define pmdp_get_lockless(pmdp)		pmd_read_atomic(pmdp)
 #endif
 
-/* 6.2 "mm/mmu_notifier: remove unused mmu_notifier_range_update_to_read_only" */
+/* 6.3 "mm/mmu_notifier: remove unused mmu_notifier_range_update_to_read_only" */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void uremap_notifier_range_init(struct mmu_notifier_range *range,
 					      enum mmu_notifier_event event,

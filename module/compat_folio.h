@@ -163,7 +163,7 @@ static inline bool uremap_folio_hwpoisoned(struct folio *folio)
  * be exclusive too; then the rule is that by which do_wp_page() reuses a page:
  * nobody else has a reference, the swap cache (which reuse_swap_page() empties
  * if it can) apart.  References can come until the entry is cleared, so that is
- * asked again afterwards (D3).  A mapcount alone proves nothing: who unmapped
+ * asked again afterwards (D2).  A mapcount alone proves nothing: who unmapped
  * the page may still read it through a pipe (CVE-2020-29374).
  */
 #ifdef UREMAP_HAVE_ANON_EXCLUSIVE

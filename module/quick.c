@@ -5,9 +5,9 @@
  *
  * Most calls are of this kind, and most of them are small: then the pages cost
  * less than what is around them.  So here is the same as in move.c and move_pte.c
- * for one batch of one run, with the books that those keep left out.  The order
- * of its steps is that of uremap_batch_finish(), where it is explained.  It ends
- * before whatever is out of the ordinary; that is for uremap_move() to find.
+ * for one batch of one run, with less bookkeeping.  The order of its steps is that
+ * of uremap_batch_finish(), where it is explained.  It ends before whatever is out
+ * of the ordinary; that is for uremap_move() to find.
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>

@@ -56,7 +56,7 @@ static void heals(int fd, char *dst, char *src, size_t copies)
 /*
  * The sharer is gone.  PG_anon_exclusive does not come back by itself, so the
  * page still has to be healed, without a copy; before 5.19 the reference count
- * tells that it is ours (D rule 3), and it moves at once.
+ * tells that it is ours (D2), and it moves at once.
  */
 static void moves_when_alone(int fd, char *dst, char *src)
 {

@@ -4,7 +4,7 @@
  * Proves that a move never lets one process see, through a page reference it
  * took with vmsplice() before, what another writes afterwards: the scenarios of
  * the kernel's cow.c with a move in their middle (B-get, B-folio-part; D
- * "CVE-2020-29374"; E "move without end").
+ * "CVE-2020-29374"; E "livelock").
  */
 #include "util_peer.h"
 #include "util_state.h"

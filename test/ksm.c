@@ -2,8 +2,8 @@
 /*
  * Proves that pages merged by KSM are refused by their own reason, or copied
  * with UNSHARE, that pages KSM only looked at are healed, and that its zero
- * pages move with the books kept (B-ksm, B-nofork (b), B-zero; E "the books of
- * KSM's zero pages").
+ * pages move with the books kept (B-ksm, B-nofork (b), B-zero; E "counters of
+ * KSM zero pages").
  */
 #include "util_peer.h"
 #include "util_state.h"

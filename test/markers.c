@@ -80,18 +80,22 @@ START_TEST(wp_at_source)
 	char *src = map_anon(N), *dst = map_anon(N);
 	struct move_result r;
 
-	if (!has_markers())
+	if (!has_markers()) {
 		matrix_absent("write-protected hole");
+		matrix_absent("write-protected hole, ALLOW_SRC_HOLES");
+	}
 	uffd = marker_open();
 	range_fill(src, 10, 1, 1);
 	range_fill(src + 20 * PAGE, 10, 21, 1);
 	uffd_register(uffd, src, N * PAGE, MODE_WP);
 	uffd_wp(uffd, src + 10 * PAGE, 10 * PAGE, true);
 	check_wp_bits(src + 10 * PAGE, 10, true);
-	expect_no_move(fd, dst + 12 * PAGE, src + 12 * PAGE, PAGE, 0, ENOENT,
-		       SRC_WP_MARKER, ADDR(src + 12 * PAGE));
-	r = matrix_move("write-protected hole", fd, dst + 10 * PAGE,
-			src + 10 * PAGE, 10 * PAGE, HOLES);
+	r = matrix_move("write-protected hole", fd, dst + 12 * PAGE,
+			src + 12 * PAGE, PAGE, 0);
+	expect_result(r, REFUSED(ENOENT, SRC_WP_MARKER),
+		      .stop = ADDR(src + 12 * PAGE));
+	r = matrix_move("write-protected hole, ALLOW_SRC_HOLES", fd,
+			dst + 10 * PAGE, src + 10 * PAGE, 10 * PAGE, HOLES);
 	expect_result(r, .done = 10 * PAGE, .holes = 10 * PAGE);
 	expect_move_part(fd, dst, src, N * PAGE, 0, 10 * PAGE, ENOENT,
 			 SRC_WP_MARKER, ADDR(src + 10 * PAGE));

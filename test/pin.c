@@ -3,8 +3,7 @@
 /*
  * Proves that a page pinned for I/O stays exactly where it is, that what comes
  * before it moves and is reported, and that a failing move takes no huge page
- * apart (B-pin, B-thp-pin, B-get; D rule 5; E "reverse mapping lost", "move
- * without end").
+ * apart (B-pin, B-thp-pin, B-get; D5; E "reverse mapping lost", "livelock").
  */
 #include "util_peer.h"
 #include "util_state.h"

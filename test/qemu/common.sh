@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Sourced by the scripts of this directory: where things are.
+# Sourced by the scripts of this directory and of bench, dkms, fuzz, mutants and
+# torture: where things are.
 #
 # $cache/K/ holds everything of kernel K (5.10 6.1 6.12 7.2) after "fetch K":
 #   release   its release name     vmlinuz   the image to boot

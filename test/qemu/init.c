@@ -6,12 +6,15 @@
  *
  * ttyS0 is the kernel's console, ttyS1 the output of /cmd, ttyS2 the report:
  *
+ *	booted
  *	load ok | load failed: WHY
  *	command STATUS			(128 + signal)
  *	unload ok | unload failed: WHY
  *	reload ok | reload failed: WHY
  *	log ok | log bad: LINE		(once for each bad line)
  *	done
+ *
+ * or, where it cannot go on itself, "guest failed: WHAT: WHY".
  */
 #define _GNU_SOURCE
 #include <errno.h>

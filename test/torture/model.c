@@ -14,7 +14,7 @@
 
 /*
  * A word: identity (32 bits), sequence number (22), its place in the page (10,
- * from 1, so that no word is zero).  An identity says whose it is: worker (3
+ * from 1, so that no word is zero).  An identity says whose it is: worker (4
  * bits) and generation (5).
  */
 #define SEQ_BITS	22

@@ -127,14 +127,14 @@ extern struct shared *shared;
 
 /* ---- the model (model.c) ----------------------------------------------- */
 
+/* Identities below this one are shared by many pages, for KSM to find. */
+#define COMMON		16U
+
 /*
  * EMPTY: nothing, or zeros, which readers may have brought in
  * FULL:  identity and sequence number in every word
  * LAZY:  FULL or EMPTY, since MADV_FREE
  */
-/* Identities below this one are shared by many pages, for KSM to find. */
-#define COMMON		16U
-
 enum state { EMPTY, FULL, LAZY };
 
 struct slot {

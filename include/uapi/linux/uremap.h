@@ -258,8 +258,11 @@ struct uremap_segment {
  *
  *  - EINVAL: @nr, @seg_size, @mode or @flags
  *  - E2BIG:  @seg_size is larger than the module's and the rest not zero
- *  - EFAULT: the segments cannot be read and written; those of an earlier
- *            group of 64 may have been moved, see @done
+ *  - EFAULT: the segments cannot be read and written
+ *
+ * Segments are read in groups of 64.  If those of an earlier group have been
+ * moved, the error is EAGAIN, and @done tells how far the call got.
+ *
  *  - ENOMEM: no memory
  */
 struct uremap_movev {
