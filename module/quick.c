@@ -60,7 +60,7 @@ static __always_inline bool uremap_quick_fits(const struct uremap_ctx *ctx,
 	/* Who mirrors page tables has to be told before; looked at again inside. */
 	if ((mode & ~plain) || ctx->uffd || mm_has_notifiers(ctx->mm))
 		return false;
-	/* Mappings are going to cover them, so this is what is left to ask. */
+	/* Mappings are going to cover them (uremap_vma_covers()): what is left to ask. */
 	if (likely(last < PMD_SIZE)) {
 		if (((src ^ (src + last)) | (dst ^ (dst + last))) & PMD_MASK)
 			return false;

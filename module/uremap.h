@@ -444,11 +444,25 @@ static inline bool uremap_vma_has(const struct vm_area_struct *vma,
 	return addr - vma->vm_start < vma->vm_end - vma->vm_start;
 }
 
-/* The same of a range, which does not wrap around. */
+/*
+ * The same of a range, of which nothing else has to be known: one that ends where
+ * addresses do, with an end of 0, is far beyond any mapping.
+ */
 static inline bool uremap_vma_covers(const struct vm_area_struct *vma,
 				     unsigned long start, unsigned long len)
 {
-	return start >= vma->vm_start && start + len <= vma->vm_end;
+	return start >= vma->vm_start && start < vma->vm_end &&
+	       len <= vma->vm_end - start;
+}
+
+/*
+ * Can write-protection be carried from one to the other?  Without a registration of
+ * the source it is a mark that the last one left (bits.h).
+ */
+static inline bool uremap_pair_keeps_wp(struct vm_area_struct *src,
+					struct vm_area_struct *dst)
+{
+	return userfaultfd_wp(src) && userfaultfd_wp(dst);
 }
 
 /* walk.c */

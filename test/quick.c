@@ -121,6 +121,41 @@ START_TEST(other_pair)
 }
 END_TEST
 
+/*
+ * A range that ends where addresses do is in no mapping, whatever mappings are known:
+ * what is up there is the kernel's.
+ */
+START_TEST(end_of_addresses)
+{
+	static const size_t lens[] = { PAGE, 4 * PAGE, PMD };
+	const size_t len = lens[_i / 2];
+	const bool as_src = _i % 2;
+	int fd = dev_open_all();
+	char *mine = map_anon_aligned(1024, PMD, 0), *beyond = NULL;
+	char *dst = as_src ? mine + PMD : beyond - len;
+	char *src = as_src ? beyond - len : mine + PMD;
+	struct move_result r;
+
+	pin_cpu(0);
+	test_at("%zu bytes", len);
+	range_fill(mine, 1024, 1, 1);
+	if (as_src)
+		expect_ok(madvise(mine + PMD, PMD, MADV_DONTNEED));
+	/* twice, so that the pair is known */
+	expect_ok(madvise(mine, 2 * PAGE, MADV_DONTNEED));
+	expect_move(fd, mine, mine + 2 * PAGE, PAGE, 0);
+	expect_move(fd, mine + PAGE, mine + 3 * PAGE, PAGE, 0);
+	r = try_move(fd, dst, src, len, 0);
+	expect_result(r, REFUSED(EINVAL, ARGUMENT), .stop = ADDR(beyond - len));
+	range_check(mine, 2, 3, 1);
+	range_check(mine + 4 * PAGE, 508, 5, 1);
+	if (as_src)
+		ck_assert_uint_eq(count_populated(mine + PMD, 512), 0);
+	else
+		range_check(mine + PMD, 512, 513, 1);
+}
+END_TEST
+
 /* The same mappings are replaced by others just like them: those are used. */
 START_TEST(replaced)
 {
@@ -477,6 +512,7 @@ END_TEST
 static const struct utest tests[] = {
 	UTEST_LOOP(changed, ARRAY_SIZE(changes)),
 	UTEST(other_pair),
+	UTEST_LOOP(end_of_addresses, 6),
 	UTEST_SLOW(replaced, 300),
 	UTEST(protection_key),
 	UTEST(other_mode),
