@@ -16,8 +16,9 @@
 #include "batch.h"
 #include "sym.h"
 
-/* May the THP (NULL: the huge zero page) that @pmd maps be moved? */
-static u32 uremap_thp_reason(struct folio *folio, pmd_t pmd)
+/* May the THP (NULL: the huge zero page) that @pmd maps in @vma be moved? */
+static u32 uremap_thp_reason(struct vm_area_struct *vma, struct folio *folio,
+			     pmd_t pmd)
 {
 	if (!folio)
 		return UREMAP_REASON_NONE;
@@ -28,8 +29,9 @@ static u32 uremap_thp_reason(struct folio *folio, pmd_t pmd)
 	if (unlikely(folio_maybe_dma_pinned(folio)))
 		return UREMAP_REASON_PINNED;
 	if (unlikely(!uremap_pmd_exclusive(folio, pmd)))
-		return pmd_uffd_wp(pmd) ? UREMAP_REASON_NOT_EXCLUSIVE_WP :
-					  UREMAP_REASON_NOT_EXCLUSIVE;
+		return userfaultfd_huge_pmd_wp(vma, pmd) ?
+		       UREMAP_REASON_NOT_EXCLUSIVE_WP :
+		       UREMAP_REASON_NOT_EXCLUSIVE;
 	return UREMAP_REASON_NONE;
 }
 
@@ -54,7 +56,8 @@ static u32 uremap_thp_peek(struct uremap_mv *mv, pmd_t *src_pmd)
 	u32 why = UREMAP_REASON_NONE;
 
 	if (pmd_present(pmd) && pmd_trans_huge(pmd))
-		why = uremap_thp_reason(uremap_pmd_folio(pmd), pmd);
+		why = uremap_thp_reason(mv->src_vma, uremap_pmd_folio(pmd),
+					pmd);
 	spin_unlock(ptl);
 	return why;
 }
@@ -62,10 +65,16 @@ static u32 uremap_thp_peek(struct uremap_mv *mv, pmd_t *src_pmd)
 /*
  * The move itself, under both locks and the folio lock, in the order that
  * uremap_batch_finish() explains: clear, flush, barrier, pins, rmap, install.
+ *
+ * Not cleared until it is sure to go, but made invalid, as for a split: neither
+ * CPUs nor GUP-fast take it, but MADV_DONTNEED and write-protection, which pass
+ * over an empty entry without asking for its lock, wait for the lock (C18).
  */
 static u32 uremap_huge_run(const struct uremap_huge *h, struct folio *folio)
 {
-	pmd_t pmd = pmdp_huge_get_and_clear(h->mm, h->src, h->src_pmd);
+	pmd_t invalid = pmd_mkinvalid(pmdp_get_lockless(h->src_pmd));
+	/* Exchanged, for CPUs set its bits until then. */
+	pmd_t pmd = pmdp_establish(h->src_vma, h->src, h->src_pmd, invalid);
 
 	uremap_batch_flush(h->mm, h->src, h->src + PMD_SIZE, PMD_SHIFT);
 	if (folio && unlikely(folio_maybe_dma_pinned(folio) ||
@@ -74,6 +83,7 @@ static u32 uremap_huge_run(const struct uremap_huge *h, struct folio *folio)
 		uremap_stat_add(UREMAP_STAT_PUT_BACK, 1);
 		return UREMAP_REASON_PINNED;
 	}
+	pmd_clear(h->src_pmd);
 	if (folio)
 		uremap_folio_set_anon_rmap(folio, h->dst_vma->anon_vma,
 					   linear_page_index(h->dst_vma,
@@ -102,7 +112,7 @@ static u32 uremap_huge_try(const struct uremap_huge *h)
 	if (folio && !folio_trylock(folio))
 		return UREMAP_REASON_FOLIO_BUSY;
 	if (unlikely(!ready || !uremap_thp_plain(folio, pmd)))
-		why = uremap_thp_reason(folio, pmd);
+		why = uremap_thp_reason(h->src_vma, folio, pmd);
 	if (!why && folio &&
 	    !uremap_rmap_hold(h->ctx, uremap_folio_anon_vma(folio)))
 		why = UREMAP_REASON_HOLDS_FULL;

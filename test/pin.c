@@ -3,7 +3,8 @@
 /*
  * Proves that a page pinned for I/O stays exactly where it is, that what comes
  * before it moves and is reported, and that a failing move takes no huge page
- * apart (B-pin, B-thp-pin, B-get; D5; E "reverse mapping lost", "livelock").
+ * apart, nor lets anybody miss it (B-pin, B-thp-pin, B-get, C18; D5; E "reverse
+ * mapping lost", "livelock").
  */
 #include "util_peer.h"
 #include "util_state.h"
@@ -229,6 +230,62 @@ START_TEST(thp_subpage_pinned)
 }
 END_TEST
 
+struct tries {
+	int fd;
+	char *src, *dst;
+	bool stop;
+	unsigned long count;
+};
+
+static void *tries_to_move(void *arg)
+{
+	struct tries *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+		struct move_result r = try_move(t->fd, t->dst, t->src, PMD, 0);
+
+		ck_assert(r.ret && r.err == EBUSY &&
+			  r.reason == UREMAP_REASON_PINNED);
+		t->count++;
+	}
+	return NULL;
+}
+
+/*
+ * A huge page that stays is never seen to be gone, not even for a moment, by those
+ * who look without its lock: another move finds no hole, and userfaultfd protects it
+ * (C18; madvise(MADV_DONTNEED) looks in the same way).
+ */
+START_TEST(thp_never_gone)
+{
+	int fd = dev_open_all(), uffd = wp_open(0), round;
+	struct tries t = { fd, map_thp(1, ID, 1), map_thp_dst(1) };
+	char *dst = map_thp_dst(1);
+	struct move_result r;
+	struct uring u;
+	pthread_t thread;
+
+	uring_open(&u);
+	uring_pin(&u, t.src + 100 * PAGE, PAGE);
+	uffd_register(uffd, t.src, PMD, UFFDIO_REGISTER_MODE_WP);
+	thread = thread_start(tries_to_move, &t);
+	for (round = 0; round < 500 || t.count < 500; round++) {
+		r = try_move(fd, dst, t.src, PMD, UREMAP_MOVE_ALLOW_SRC_HOLES);
+		expect_result(r, REFUSED(EBUSY, PINNED), .stop = ADDR(t.src));
+		uffd_wp(uffd, t.src, PMD, true);
+		check_wp_bits(t.src + 7 * PAGE, 1, true);
+		uffd_wp(uffd, t.src, PMD, false);
+	}
+	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
+	thread_join(thread);
+	ck_assert_int_eq(huge_kb(t.src), 2048);
+	range_check(t.src, 512, ID, 1);
+	uring_unpin(&u);
+	expect_move(fd, dst, t.src, PMD, 0);
+	range_check(dst, 512, ID, 1);
+}
+END_TEST
+
 /* The same of a folio that is mapped by 512 entries: it is not split either. */
 START_TEST(pte_mapped_thp_pinned)
 {
@@ -299,6 +356,7 @@ static const struct utest tests[] = {
 	UTEST(random_pins),
 	UTEST(fork_of_pinned),
 	UTEST_LOOP(thp_subpage_pinned, ARRAY_SIZE(thp_cases)),
+	UTEST_SLOW(thp_never_gone, 300),
 	UTEST_LOOP(pte_mapped_thp_pinned, 3),
 	UTEST(direct_io),
 };
