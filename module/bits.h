@@ -69,17 +69,18 @@ static inline pteval_t uremap_pte_bits(pte_t pte)
 /*
  * Can an entry of a folio, or all of several, be taken over as it is, but for
  * soft-dirty?  A NUMA hint cannot (before 6.2 it keeps the write bit), nor what
- * userfaultfd protects.
+ * userfaultfd protects or has protected: in 5.10 the mark outlives the registration
+ * (in 6.1 not), and a write then makes the entry writable with it.
  */
 static inline bool uremap_bits_ready(pteval_t all)
 {
 #ifdef CONFIG_X86
 	const pteval_t bits = _PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY;
 
-	return (all & bits) == bits;
+	return (all & (bits | _PAGE_UFFD_WP)) == bits;
 #else
 	return pte_write(__pte(all)) && pte_dirty(__pte(all)) &&
-	       !pte_protnone(__pte(all));
+	       !pte_protnone(__pte(all)) && !pte_uffd_wp(__pte(all));
 #endif
 }
 
@@ -94,7 +95,8 @@ static inline bool uremap_pte_plain_ready(pte_t pte)
 #ifdef CONFIG_X86
 	const pteval_t bits = _PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY;
 
-	return (native_pte_val(pte) & (bits | _PAGE_SPECIAL)) == bits;
+	return (native_pte_val(pte) &
+		(bits | _PAGE_SPECIAL | _PAGE_UFFD_WP)) == bits;
 #else
 	return uremap_pte_plain(pte) && uremap_pte_ready(pte);
 #endif
@@ -107,10 +109,10 @@ static inline bool uremap_pmd_ready(pmd_t pmd)
 	const pmdval_t bits = _PAGE_PRESENT | _PAGE_PSE | _PAGE_RW |
 			      _PAGE_DIRTY;
 
-	return (native_pmd_val(pmd) & bits) == bits;
+	return (native_pmd_val(pmd) & (bits | _PAGE_UFFD_WP)) == bits;
 #else
 	return pmd_present(pmd) && pmd_trans_huge(pmd) && pmd_write(pmd) &&
-	       pmd_dirty(pmd) && !pmd_protnone(pmd);
+	       pmd_dirty(pmd) && !pmd_protnone(pmd) && !pmd_uffd_wp(pmd);
 #endif
 }
 

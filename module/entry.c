@@ -166,7 +166,7 @@ pmd_t uremap_dst_pmd(const struct uremap_huge *h, pmd_t pmd)
 	zero = uremap_is_huge_zero_pmd(pmd);
 	new = pfn_pmd(pmd_pfn(pmd), h->dst_vma->vm_page_prot);
 	if (pmd_uffd_wp(pmd) && (h->mode & UREMAP_MOVE_KEEP_WP))
-		wp |= userfaultfd_wp(h->dst_vma);
+		wp |= uremap_pair_keeps_wp(h->src_vma, h->dst_vma);
 	new = pmd_mkhuge(new);
 	new = pmd_young(pmd) ? pmd_mkyoung(new) : pmd_mkold(new);
 	if (pgtable_supports_soft_dirty())

@@ -258,7 +258,7 @@ int uremap_move_ptes(struct uremap_mv *mv, pmd_t *dst_pmd, pmd_t *src_pmd,
 		.tables = mv->scratch->tables,
 		.wp = mv->mode & UREMAP_MOVE_WP,
 		.keep_wp = (mv->mode & UREMAP_MOVE_KEEP_WP) &&
-			   userfaultfd_wp(mv->dst_vma),
+			   uremap_pair_keeps_wp(mv->src_vma, mv->dst_vma),
 	};
 	bool ok;
 

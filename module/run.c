@@ -18,11 +18,12 @@
  * 5.19 only by a write fault, which would be an event where userfaultfd protects
  * the page (G1).
  */
-static u32 uremap_not_anon_reason(struct folio *folio, pte_t pte)
+static u32 uremap_not_anon_reason(struct uremap_mv *mv, struct folio *folio,
+				  pte_t pte)
 {
 	if (!folio_test_ksm(folio))
 		return UREMAP_REASON_SRC_SPECIAL;
-	return UREMAP_UNSHARE_IS_WRITE && pte_uffd_wp(pte) ?
+	return UREMAP_UNSHARE_IS_WRITE && userfaultfd_pte_wp(mv->src_vma, pte) ?
 	       UREMAP_REASON_WP_SHARED : UREMAP_REASON_KSM;
 }
 
@@ -35,13 +36,13 @@ static u32 uremap_folio_reason(struct uremap_mv *mv, struct folio *folio,
 			       struct page *page, pte_t pte)
 {
 	if (unlikely(!uremap_folio_test_anon(folio)))
-		return uremap_not_anon_reason(folio, pte);
+		return uremap_not_anon_reason(mv, folio, pte);
 	if (unlikely(uremap_page_hwpoisoned(page)))
 		return UREMAP_REASON_HWPOISON;
 	if (unlikely(folio_maybe_dma_pinned(folio)))
 		return UREMAP_REASON_PINNED;
 	if (unlikely(!uremap_page_exclusive(page, folio, pte))) {
-		if (pte_uffd_wp(pte))
+		if (userfaultfd_pte_wp(mv->src_vma, pte))
 			return UREMAP_REASON_NOT_EXCLUSIVE_WP;
 		if (mv->waits_for == UREMAP_REASON_SWAP &&
 		    uremap_page_unshared(page, folio))

@@ -140,6 +140,56 @@ START_TEST(keep_unregistered)
 }
 END_TEST
 
+/*
+ * In 5.10 the marks of a registration stay in the entries when it ends.  They protect
+ * nobody: a write goes through, and no move takes one along, with KEEP_WP or without.
+ */
+START_TEST(left_behind)
+{
+	enum { N = 20 };
+	int fd = dev_open_all(), uffd = wp_open(0), status;
+	char *src = map_protected(uffd, N);
+	char *dst = map_registered(uffd, N, MODE_WP);
+	pid_t pid;
+
+	uffd_unregister(uffd, src, N * PAGE);
+	range_fill(src, N / 2, 1, 2);
+	expect_move(fd, dst, src, N / 2 * PAGE, _i ? KEEP : 0);
+	expect_move(fd, dst + N / 2 * PAGE, src + N / 2 * PAGE, N / 2 * PAGE,
+		    UREMAP_MOVE_UNSHARE | (_i ? KEEP : 0));
+	check_wp_bits(dst, N, false);
+	/* a fork takes the write bit away: now a mark would be seen */
+	pid = expect_ok(fork());
+	if (!pid)
+		_exit(0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	expect_no_trap(uffd, dst, 1, 2);
+	expect_no_trap(uffd, dst + (N - 1) * PAGE, N, 1);
+}
+END_TEST
+
+/* Nor do they keep a page from being unshared, though a child has it, too. */
+START_TEST(left_behind_shared)
+{
+	int fd = dev_open_all(), uffd = wp_open(0), status;
+	char *src = map_protected(uffd, 2), *dst = map_registered(uffd, 2, MODE_WP);
+	struct move_result r;
+	pid_t pid;
+
+	uffd_unregister(uffd, src, 2 * PAGE);
+	pid = expect_ok(fork());
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	r = try_move(fd, dst, src, 2 * PAGE, UREMAP_MOVE_UNSHARE);
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	expect_result(r, .done = 2 * PAGE, .healed = 2 * PAGE);
+	range_check(dst, 2, 1, 1);
+}
+END_TEST
+
 /* Both: WP is the stronger. */
 START_TEST(both)
 {
@@ -257,6 +307,8 @@ static const struct utest tests[] = {
 	UTEST(mode_wp_refused),
 	UTEST(keep),
 	UTEST_LOOP(keep_unregistered, 2),
+	UTEST_LOOP(left_behind, 2),
+	UTEST(left_behind_shared),
 	UTEST(both),
 	UTEST(zero_page),
 	UTEST(refused),
