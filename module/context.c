@@ -58,14 +58,11 @@ void uremap_ctx_destroy(struct uremap_ctx *ctx)
  * @ctx: any context
  * @m:   where to
  *
+ * Who only looks does not wait for a move, nor for a writer that waits for one.
+ *
  * Context: may sleep.
  */
 void uremap_ctx_show(struct uremap_ctx *ctx, struct seq_file *m)
 {
-	unsigned int nr_ranges;
-
-	down_read(&ctx->lock);
-	nr_ranges = ctx->nr_ranges;
-	up_read(&ctx->lock);
-	seq_printf(m, "uremap-ranges:\t%u\n", nr_ranges);
+	seq_printf(m, "uremap-ranges:\t%u\n", READ_ONCE(ctx->nr_ranges));
 }

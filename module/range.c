@@ -5,9 +5,11 @@
  * There is one set of addresses per right.  A set is a tree of intervals that
  * never overlap or touch, so an address range is covered if and only if a
  * single interval covers it, and a change needs one new interval at most: what
- * is added swallows its neighbours, what is taken away splits one in two.
+ * is added swallows its neighbours, what is taken away splits one in two.  That
+ * can be a million neighbours, hence cond_resched() where intervals are freed.
  */
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "uremap.h"
@@ -93,6 +95,7 @@ static int uremap_set_add(struct uremap_set *set, struct uremap_interval *spare,
 		kfree(iv);
 		change--;
 		iv = next;
+		cond_resched();
 	}
 	spare->start = start;
 	spare->end = end;
@@ -130,6 +133,7 @@ static int uremap_set_remove(struct uremap_set *set,
 			change--;
 		}
 		iv = next;
+		cond_resched();
 	}
 	return change;
 }
@@ -177,14 +181,16 @@ bool uremap_set_narrow(const struct uremap_set *set, unsigned long addr,
  * uremap_set_clear - make a set empty
  * @set: the set
  *
- * Context: nobody else uses the set.
+ * Context: nobody else uses the set; may sleep.
  */
 void uremap_set_clear(struct uremap_set *set)
 {
 	struct uremap_interval *iv, *next;
 
-	rbtree_postorder_for_each_entry_safe(iv, next, &set->root, node)
+	rbtree_postorder_for_each_entry_safe(iv, next, &set->root, node) {
 		kfree(iv);
+		cond_resched();
+	}
 	set->root = RB_ROOT;
 }
 
