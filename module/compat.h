@@ -136,8 +136,8 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define VM_DROPPABLE		VM_NONE
 #endif
 
-/* 6.5 "mm/pgtable: rename pmd_read_atomic() to pmdp_get_lockless()" */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+/* 6.2 "mm: rename pmd_read_atomic()" */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 #define pmdp_get_lockless(pmdp)		pmd_read_atomic(pmdp)
 #endif
 
@@ -251,9 +251,12 @@ static inline pmd_t uremap_pmd_mkuffd_wp(pmd_t pmd)
 #define UREMAP_SPLIT_PMD_PAGE
 #endif
 
-/* 6.9 "mm/huge_memory: make split_folio_to_list() a function" */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+/* 6.12 "mm: split a folio in minimum folio order chunks" */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 #define UREMAP_SPLIT_FOLIO_TO_LIST
+/* 6.9 "mm: thp: split huge page to any lower order pages" */
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define UREMAP_SPLIT_PAGE_TO_ORDER
 #endif
 
 static inline void uremap_split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd,

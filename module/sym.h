@@ -99,6 +99,12 @@
 	UREMAP_SYM(int, split_folio_to_list,				\
 		   (struct folio *folio, struct list_head *list),	\
 		   (folio, list))
+#elif defined(UREMAP_SPLIT_PAGE_TO_ORDER)
+#define UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
+	UREMAP_SYM(int, split_huge_page_to_list_to_order,		\
+		   (struct page *page, struct list_head *list,		\
+		    unsigned int new_order),				\
+		   (page, list, new_order))
 #else
 #define UREMAP_SYMS_SPLIT(UREMAP_SYM)					\
 	UREMAP_SYM(int, split_huge_page_to_list,			\
