@@ -334,6 +334,8 @@ long file_read_long(const char *path);
 bool kernel_at_least(int major, int minor);
 /* PG_anon_exclusive and FAULT_FLAG_UNSHARE, by release number */
 bool kernel_has_pae(void);
+/* A debug build of test/qemu, which warns of what stock kernels let pass */
+bool kernel_is_debug(void);
 bool thp_available(void);
 /* 64 -> /sys/kernel/mm/transparent_hugepage/hugepages-64kB exists */
 bool mthp_available(int kb);

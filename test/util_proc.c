@@ -218,6 +218,14 @@ bool kernel_has_pae(void)
 	return kernel_at_least(5, 19);
 }
 
+bool kernel_is_debug(void)
+{
+	struct utsname u;
+
+	/* CONFIG_LOCALVERSION of test/qemu/debug.config */
+	return !uname(&u) && strstr(u.release, "-uremapdbg");
+}
+
 bool thp_available(void)
 {
 	return !access(THP_DIR "/enabled", F_OK);
