@@ -132,21 +132,24 @@ static inline pmd_t *uremap_pmd_beside(struct mm_struct *mm, unsigned long addr,
 	return uremap_pmd_lookup(mm, addr);
 }
 
+void uremap_ptl_lock_again(spinlock_t *a, spinlock_t *b);
+
 /**
  * uremap_ptl_lock - take the page-table locks of both sides
  * @a: one lock
  * @b: the other, or the same
  *
+ * None is waited for with the other held.  An order between movers would not do:
+ * mremap() takes those of its two mappings in an order of its own, relying on the
+ * mmap lock, and other mappings, held by VMA locks, may be in the same tables (C33).
+ *
  * Context: nothing of mm inside mmap_lock, mmu notifier and anon_vma held.
  */
 static inline void uremap_ptl_lock(spinlock_t *a, spinlock_t *b)
 {
-	/* Movers in opposite directions must agree on an order. */
-	if (a > b)
-		swap(a, b);
 	spin_lock(a);
-	if (a != b)
-		spin_lock_nested(b, SINGLE_DEPTH_NESTING);
+	if (a != b && unlikely(!spin_trylock(b)))
+		uremap_ptl_lock_again(b, a);
 }
 
 /**

@@ -136,6 +136,26 @@ bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 }
 
 /**
+ * uremap_ptl_lock_again - the rest of uremap_ptl_lock() where a lock was taken
+ * @a: the lock that was
+ * @b: the other, held
+ *
+ * Context: as for uremap_ptl_lock().
+ */
+void uremap_ptl_lock_again(spinlock_t *a, spinlock_t *b)
+{
+	for (;;) {
+		spin_unlock(b);
+		cpu_relax();
+		/* First the one that was taken. */
+		spin_lock(a);
+		if (spin_trylock(b))
+			return;
+		swap(a, b);
+	}
+}
+
+/**
  * uremap_table_make - a page table for the destination, if there is a use for it
  * @mm:      the address space
  * @dst_pmd: PMD entry of the destination

@@ -3,7 +3,7 @@
  * Proves that moves survive anything that other threads do to the same memory
  * meanwhile: each page stays at exactly one place, whole, or goes with the
  * mapping that was taken away; nothing else is reported than what was done (C4,
- * C6, C18, C24; C31).
+ * C6, C18, C24, C33; C31).
  */
 #include "util.h"
 
@@ -64,6 +64,25 @@ static void *moves(void *arg)
 	static const int list[] = { EEXIST, ENOENT, EAGAIN, 0 };
 
 	move_runs(arg, list);
+	return NULL;
+}
+
+/* The first pages of both areas, all at once, again and again. */
+static void *moves_few(void *arg)
+{
+	struct scene *s = arg;
+	struct move_result r;
+	int to;
+
+	for (to = 1; !s->stop; to = !to) {
+		r = try_move(s->fd, s->area[to], s->area[!to], 64 * PAGE,
+			     UREMAP_MOVE_ALLOW_SRC_HOLES);
+		if (r.ret && r.error != EEXIST && r.error != EAGAIN)
+			ck_abort_msg("error %u reason %s", r.error,
+				     reason_name(r.reason));
+		if (r.move > 0)
+			__sync_fetch_and_add(&s->pages, r.moved / PAGE);
+	}
 	return NULL;
 }
 
@@ -195,6 +214,49 @@ START_TEST(mremap_meanwhile)
 	}
 	scene_end(&s, t, 2);
 	scene_check(&s);
+}
+END_TEST
+
+/*
+ * Other mappings in the same page tables are moved by mremap(), which takes the locks
+ * of these tables in its own order: neither waits for the other for good (C33).
+ */
+START_TEST(mremap_beside)
+{
+	enum { AREA = 64, AWAY = 256 };
+	struct scene s = { .fd = dev_open_all() };
+	char *table[2], *here, *there;
+	pthread_t t[2];
+	int i, round;
+
+	for (i = 0; i < 2; i++) {
+		table[i] = map_anon_aligned(512, PMD, 0);
+		expect_ok(munmap(table[i] + AREA * PAGE, (512 - AREA) * PAGE));
+		s.area[i] = table[i];
+	}
+	here = table[0] + AWAY * PAGE;
+	there = table[1] + AWAY * PAGE;
+	ck_assert_ptr_eq(mmap(here, AREA * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 here);
+	range_fill(here, AREA, 1000, 1);
+	range_fill(s.area[0], AREA, 1, 1);
+	for (i = 0; i < 2; i++)
+		t[i] = thread_start(moves_few, &s);
+	scene_await(&s, 2000);
+	for (round = 0; round < ROUNDS * 10; round++) {
+		ck_assert_ptr_eq(mremap(here, AREA * PAGE, AREA * PAGE,
+					MREMAP_MAYMOVE | MREMAP_FIXED, there),
+				 there);
+		ck_assert_ptr_eq(mremap(there, AREA * PAGE, AREA * PAGE,
+					MREMAP_MAYMOVE | MREMAP_FIXED, here),
+				 here);
+	}
+	scene_end(&s, t, 2);
+	range_check(here, AREA, 1000, 1);
+	for (i = 0; i < AREA; i++)
+		page_check(s.area[page_populated(s.area[1] + i * PAGE)] +
+			   i * PAGE, 1 + i, 1);
 }
 END_TEST
 
@@ -495,6 +557,7 @@ static const struct utest tests[] = {
 	UTEST_SLOW(against_each_other, 900),
 	UTEST_SLOW(mprotect_meanwhile, 900),
 	UTEST_SLOW(mremap_meanwhile, 900),
+	UTEST_SLOW(mremap_beside, 900),
 	UTEST_SLOW(munmap_meanwhile, 900),
 	UTEST_SLOW(dontneed_meanwhile, 900),
 	UTEST_SLOW(fork_meanwhile, 900),
