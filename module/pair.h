@@ -31,12 +31,22 @@ bool uremap_pair_look_up(struct uremap_ctx *ctx, u64 mode, unsigned long src,
 
 #ifdef UREMAP_VMA_LOCKS
 /*
+ * Are VMA locks enough for a move of this mode?  Not if it may install what userfaultfd
+ * protects: unregistering takes the protection from all entries before it takes the
+ * locks of the mappings, and what comes in between would keep it for good (C34).
+ */
+static inline bool uremap_pair_permits(u64 mode)
+{
+	return !(mode & (UREMAP_MOVE_WP | UREMAP_MOVE_KEEP_WP));
+}
+
+/*
  * Is this the pair that was vetted the last time on this CPU?  The kernel counts
  * whenever the mmap lock is taken for writing, which it is for every change of a
  * mapping; with the same count, under the lock, that pair is still there and still
  * what it was.  The count would have to wrap around within a second to deceive (C32).
  */
-static inline bool uremap_pair_known(const struct uremap_ctx *ctx, u64 mode,
+static inline bool uremap_pair_known(const struct uremap_ctx *ctx,
 				     unsigned long src, unsigned long dst,
 				     unsigned long len,
 				     const struct uremap_known *known)
@@ -44,21 +54,19 @@ static inline bool uremap_pair_known(const struct uremap_ctx *ctx, u64 mode,
 	return known->ctx == ctx->id &&
 	       known->seq == uremap_mm_seq(ctx->mm) &&
 	       time_before_eq(jiffies, known->until) &&
-	       !((known->mode ^ mode) & UREMAP_MOVE_WP) &&
 	       uremap_vma_covers(known->pair.src, src, len) &&
 	       uremap_vma_covers(known->pair.dst, dst, len) &&
 	       /* What this thread may can change by itself; both have one key. */
 	       uremap_pkey_permits(known->pair.src);
 }
 
-static inline void uremap_pair_remember(const struct uremap_ctx *ctx, u64 mode,
+static inline void uremap_pair_remember(const struct uremap_ctx *ctx,
 					const struct uremap_pair *pair,
 					struct uremap_known *known)
 {
 	known->ctx = ctx->id;
 	known->seq = uremap_mm_seq(ctx->mm);
 	known->until = jiffies + HZ;
-	known->mode = mode;
 	known->pair = *pair;
 }
 
@@ -93,7 +101,12 @@ static inline void uremap_pair_unlock(struct uremap_ctx *ctx,
 }
 #else
 /* No VMA locks, no count: the mmap lock is kept. */
-static inline bool uremap_pair_known(const struct uremap_ctx *ctx, u64 mode,
+static inline bool uremap_pair_permits(u64 mode)
+{
+	return true;
+}
+
+static inline bool uremap_pair_known(const struct uremap_ctx *ctx,
 				     unsigned long src, unsigned long dst,
 				     unsigned long len,
 				     const struct uremap_known *known)
@@ -101,7 +114,7 @@ static inline bool uremap_pair_known(const struct uremap_ctx *ctx, u64 mode,
 	return false;
 }
 
-static inline void uremap_pair_remember(const struct uremap_ctx *ctx, u64 mode,
+static inline void uremap_pair_remember(const struct uremap_ctx *ctx,
 					const struct uremap_pair *pair,
 					struct uremap_known *known)
 {
@@ -141,12 +154,12 @@ uremap_pair_lock(struct uremap_ctx *ctx, u64 mode, unsigned long src,
 		 unsigned long dst, unsigned long len,
 		 struct uremap_known *known, struct uremap_pair *pair)
 {
-	if (!mmap_read_trylock(ctx->mm))
+	if (!uremap_pair_permits(mode) || !mmap_read_trylock(ctx->mm))
 		return false;
-	if (likely(uremap_pair_known(ctx, mode, src, dst, len, known))) {
+	if (likely(uremap_pair_known(ctx, src, dst, len, known))) {
 		*pair = known->pair;
 	} else if (uremap_pair_look_up(ctx, mode, src, dst, len, pair)) {
-		uremap_pair_remember(ctx, mode, pair, known);
+		uremap_pair_remember(ctx, pair, known);
 	} else {
 		mmap_read_unlock(ctx->mm);
 		return false;

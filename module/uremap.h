@@ -10,8 +10,7 @@
  *       map_changing_lock, read        (attach.c; from 6.9, if one is attached)
  *         mmu notifier start           (move_pte.c, move_pmd.c; may sleep)
  *           anon_vma->root->rwsem, write (ptes.h; kernels before 6.19)
- *             page-table locks: the first pair lower address first (ptes.h),
- *                   further ones trylock only (tables.c)
+ *             page-table locks: one, trylock only for more (ptes.h, tables.c)
  *               folio lock, trylock only (ptes.h, run.c, move_large.c, move_pmd.c)
  *               ctx->hold_lock         (rmap.c; kernels before 6.8)
  *         folio lock, sleeping         (settle.c; none of the last four held)
@@ -95,14 +94,12 @@ struct uremap_pair {
  * @ctx:   number of the context; 0: none
  * @seq:   count of changes to the mappings of its address space
  * @until: in jiffies
- * @mode:  UREMAP_MOVE_* bits of the move it was vetted for
  * @pair:  the pair; not to be looked into unless the rest fits
  */
 struct uremap_known {
 	u64 ctx;
 	unsigned int seq;
 	unsigned long until;
-	u64 mode;
 	struct uremap_pair pair;
 };
 
@@ -190,7 +187,8 @@ struct uremap_ctx {
  * @pair_end:  offset at which either mapping ends
  * @uffd:      the attached userfaultfd, referenced; NULL if none
  * @held:      folio mapping whose anon_vma was last found to be held (rmap.c)
- * @scratch:   memory to work in; NULL: uremap_move() takes some for its time
+ * @nr_passed: holes that the scratch memory has, for uremap_wake()
+ * @scratch:   memory to work in
  */
 struct uremap_mv {
 	struct uremap_ctx *ctx;
@@ -233,6 +231,7 @@ struct uremap_mv {
 
 	struct file *uffd;
 	void *held;
+	unsigned int nr_passed;
 	struct uremap_scratch *scratch;
 };
 
@@ -277,6 +276,8 @@ bool uremap_uffd_get(struct uremap_mv *mv);
 void uremap_uffd_put(struct uremap_mv *mv);
 int uremap_uffd_begin(struct uremap_mv *mv);
 void uremap_uffd_end(struct uremap_mv *mv);
+void uremap_note_hole(struct uremap_mv *mv, unsigned long start,
+		      unsigned long len);
 int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,
 		    unsigned long start, unsigned long len);
 int uremap_wake(struct uremap_mv *mv, void __user *scratch);
@@ -446,7 +447,7 @@ static inline bool uremap_vma_has(const struct vm_area_struct *vma,
 
 /*
  * The same of a range, of which nothing else has to be known: one that ends where
- * addresses do, with an end of 0, is far beyond any mapping.
+ * addresses do, with an end of 0, is in no mapping.
  */
 static inline bool uremap_vma_covers(const struct vm_area_struct *vma,
 				     unsigned long start, unsigned long len)

@@ -156,8 +156,9 @@ bool uremap_pair_look_up(struct uremap_ctx *ctx, u64 mode, unsigned long src,
 	/* Often there is one mapping that a heap lives in. */
 	pair->src = uremap_vma_has(pair->dst, src) ? pair->dst :
 						     vma_lookup(ctx->mm, src);
-	return pair->src && uremap_vma_covers(pair->src, src, len) &&
-	       uremap_vma_covers(pair->dst, dst, len) &&
+	/* Each mapping has its address, so nothing wraps around. */
+	return pair->src && len <= pair->src->vm_end - src &&
+	       len <= pair->dst->vm_end - dst &&
 	       !uremap_pair_reason(pair, mode, ctx->uffd, &at_dst) &&
 	       !anon_vma_prepare(pair->dst);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* qemu: -M zram */
 /*
- * Proves G3 and B-wp for present pages: WP protects, KEEP_WP carries, neither
+ * Proves G3, B-wp and C34 for present pages: WP protects, KEEP_WP carries, neither
  * drops; protected always means that a write raises an event, on kernels too
  * whose own helper leaves the write bit.
  */
@@ -190,6 +190,55 @@ START_TEST(left_behind_shared)
 }
 END_TEST
 
+struct protecting {
+	int fd;
+	char *src, *dst;
+	size_t len;
+	volatile bool stop;
+	unsigned long moved;
+};
+
+/* Moves to and fro, protected one way, as long as that is possible. */
+static void *moves_protected(void *arg)
+{
+	struct protecting *p = arg;
+	struct move_result r;
+
+	while (!p->stop) {
+		r = try_move(p->fd, p->dst, p->src, p->len, WP);
+		if (r.ret)
+			ck_assert_uint_eq(r.reason, UREMAP_REASON_WP_UNREGISTERED);
+		p->moved += r.moved;
+		if (r.moved)
+			expect_move(p->fd, p->src, p->dst, r.moved, 0);
+	}
+	return NULL;
+}
+
+/*
+ * When unregistering has ended no page is protected that a move brings meanwhile: it
+ * looks at all of the destination before a move that is long has come to its end.
+ */
+START_TEST(unregistered_meanwhile)
+{
+	enum { N = 16 * 512 };
+	struct protecting p = { dev_open_all(), map_filled(N, 1, 1),
+				map_anon(N), N * PAGE };
+	int uffd = wp_open(0), round;
+	pthread_t t = thread_start(moves_protected, &p);
+
+	for (round = 0; round < 60 || !p.moved; round++) {
+		uffd_register(uffd, p.dst, p.len, MODE_WP);
+		usleep(rnd_below(4000));
+		uffd_unregister(uffd, p.dst, p.len);
+		check_wp_bits(p.dst + rnd_below(8) * 1024 * PAGE, 1024, false);
+	}
+	p.stop = true;
+	thread_join(t);
+	range_check(p.src, N, 1, 1);
+}
+END_TEST
+
 /* Both: WP is the stronger. */
 START_TEST(both)
 {
@@ -309,6 +358,7 @@ static const struct utest tests[] = {
 	UTEST_LOOP(keep_unregistered, 2),
 	UTEST_LOOP(left_behind, 2),
 	UTEST(left_behind_shared),
+	UTEST_SLOW(unregistered_meanwhile, 300),
 	UTEST(both),
 	UTEST(zero_page),
 	UTEST(refused),
