@@ -66,23 +66,43 @@ pmd_t *uremap_pmd_alloc(struct mm_struct *mm, unsigned long addr)
 	return pmd_alloc(mm, pud, addr);
 }
 
-/* The first entry of a PTE table in [start, end) that is not empty. */
-static unsigned long uremap_pte_populated(pmd_t *pmd, unsigned long start,
+/*
+ * Is there really nothing in a PMD entry that looks empty?  Who has a huge page in
+ * hand may leave it so for a moment, and puts it back before it drops the lock (C35).
+ */
+static bool uremap_pmd_empty(struct mm_struct *mm, pmd_t *pmd)
+{
+	spinlock_t *ptl = pmd_lock(mm, pmd);
+	bool empty = pmd_none(pmdp_get_lockless(pmd));
+
+	spin_unlock(ptl);
+	return empty;
+}
+
+/*
+ * The first entry of a PTE table in [start, end) that is not empty.  Under the lock:
+ * faults, reclaim, migration and other moves empty entries that they fill again
+ * (C35).  If the table is not there any more it is @start, for another look.
+ */
+static unsigned long uremap_pte_populated(struct mm_struct *mm, pmd_t *pmd,
+					  unsigned long start,
 					  unsigned long end)
 {
+	spinlock_t *ptl;
 	pmd_t pmdval;
 	pte_t *pte;
 
 	rcu_read_lock();
-	pmdval = pmdp_get_lockless(pmd);
-	if (!uremap_pmd_is_table(pmdval)) {
-		rcu_read_unlock();
-		return pmd_none(pmdval) ? end : start;
+	pte = uremap_pte_map(mm, pmd, start, &pmdval, &ptl);
+	if (pte) {
+		spin_lock(ptl);
+		if (uremap_pmd_same(pmdval, pmdp_get_lockless(pmd)))
+			while (start < end && pte_none(ptep_get(pte))) {
+				start += PAGE_SIZE;
+				pte++;
+			}
+		spin_unlock(ptl);
 	}
-	for (pte = pte_offset_kernel(&pmdval, start); start < end;
-	     start += PAGE_SIZE, pte++)
-		if (!pte_none(ptep_get(pte)))
-			break;
 	rcu_read_unlock();
 	return start;
 }
@@ -94,10 +114,10 @@ static unsigned long uremap_pte_populated(pmd_t *pmd, unsigned long start,
  * @end:   first address past the range
  *
  * Whatever is not none counts, markers of userfaultfd and guard pages too.
- * The answer may be outdated at once; it is good for finding out where to look
- * under the locks, and for ranges that hold nothing.
+ * The answer may be outdated at once: that there is something is good for finding
+ * out where to look under the locks, that there is nothing was so at some time.
  *
- * Context: inside a VMA found under the mmap lock, or locked.
+ * Context: inside a VMA found under the mmap lock, or locked; may sleep.
  * Return: the first address in the range that has an entry, or @end.
  */
 unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
@@ -118,11 +138,11 @@ unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 			unsigned long found;
 
 			pmdval = pmdp_get_lockless(pmd);
-			if (pmd_none(pmdval))
+			if (pmd_none(pmdval) && uremap_pmd_empty(mm, pmd))
 				continue;
 			if (!uremap_pmd_is_table(pmdval))
 				return start;
-			found = uremap_pte_populated(pmd, start, stop);
+			found = uremap_pte_populated(mm, pmd, start, stop);
 			if (found < stop)
 				return found;
 		}
@@ -136,18 +156,21 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
 	unsigned long next;
 	pmd_t *pmd = uremap_pmd_find(mm, addr, addr + PAGE_SIZE, &next);
 	u32 why = UREMAP_REASON_NONE;
+	spinlock_t *ptl;
 	pmd_t pmdval;
-	pte_t pteval;
+	pte_t *pte;
 
 	if (!pmd)
 		return why;
 	rcu_read_lock();
-	pmdval = pmdp_get_lockless(pmd);
-	if (uremap_pmd_is_table(pmdval)) {
-		pteval = ptep_get(pte_offset_kernel(&pmdval, addr));
-		if (!pte_none(pteval))
-			why = uremap_dst_reason(pteval);
-	} else if (!pmd_none(pmdval)) {
+	pte = uremap_pte_map(mm, pmd, addr, &pmdval, &ptl);
+	if (pte) {
+		spin_lock(ptl);
+		if (uremap_pmd_same(pmdval, pmdp_get_lockless(pmd)) &&
+		    !pte_none(ptep_get(pte)))
+			why = uremap_dst_reason(ptep_get(pte));
+		spin_unlock(ptl);
+	} else if (!pmd_none(pmdval) || !uremap_pmd_empty(mm, pmd)) {
 		why = UREMAP_REASON_DST_BUSY;
 	}
 	rcu_read_unlock();

@@ -233,6 +233,7 @@ END_TEST
 struct tries {
 	int fd;
 	char *src, *dst;
+	size_t len;
 	bool stop;
 	unsigned long count;
 };
@@ -242,7 +243,7 @@ static void *tries_to_move(void *arg)
 	struct tries *t = arg;
 
 	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
-		struct move_result r = try_move(t->fd, t->dst, t->src, PMD, 0);
+		struct move_result r = try_move(t->fd, t->dst, t->src, t->len, 0);
 
 		ck_assert(r.ret && r.err == EBUSY &&
 			  r.reason == UREMAP_REASON_PINNED);
@@ -259,7 +260,7 @@ static void *tries_to_move(void *arg)
 START_TEST(thp_never_gone)
 {
 	int fd = dev_open_all(), uffd = wp_open(0), round;
-	struct tries t = { fd, map_thp(1, ID, 1), map_thp_dst(1) };
+	struct tries t = { fd, map_thp(1, ID, 1), map_thp_dst(1), PMD };
 	char *dst = map_thp_dst(1);
 	struct move_result r;
 	struct uring u;
@@ -283,6 +284,36 @@ START_TEST(thp_never_gone)
 	uring_unpin(&u);
 	expect_move(fd, dst, t.src, PMD, 0);
 	range_check(dst, 512, ID, 1);
+}
+END_TEST
+
+/* A small page likewise, whose entry is empty while it is tried (C35). */
+START_TEST(page_never_gone)
+{
+	int fd = dev_open_all(), round;
+	struct tries t = { fd, map_filled(1, ID, 1), map_filled(2, 1, 1), PAGE };
+	struct move_result r;
+	struct uring u;
+	pthread_t thread;
+	char *fresh;
+
+	expect_ok(madvise(t.dst, PAGE, MADV_DONTNEED));
+	uring_open(&u);
+	uring_pin(&u, t.src, PAGE);
+	thread = thread_start(tries_to_move, &t);
+	for (round = 0; round < 3000 || t.count < 3000; round++) {
+		/* where there is no page table yet */
+		fresh = map_anon_aligned(512, PMD, 0);
+		r = try_move(fd, fresh, t.src, PAGE, UREMAP_MOVE_ALLOW_SRC_HOLES);
+		expect_result(r, REFUSED(EBUSY, PINNED), .stop = ADDR(t.src));
+		expect_ok(munmap(fresh, PMD));
+	}
+	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
+	thread_join(thread);
+	page_check(t.src, ID, 1);
+	uring_unpin(&u);
+	expect_move(fd, t.dst, t.src, PAGE, 0);
+	page_check(t.dst, ID, 1);
 }
 END_TEST
 
@@ -357,6 +388,7 @@ static const struct utest tests[] = {
 	UTEST(fork_of_pinned),
 	UTEST_LOOP(thp_subpage_pinned, ARRAY_SIZE(thp_cases)),
 	UTEST_SLOW(thp_never_gone, 300),
+	UTEST_SLOW(page_never_gone, 300),
 	UTEST_LOOP(pte_mapped_thp_pinned, 3),
 	UTEST(direct_io),
 };
