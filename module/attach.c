@@ -15,18 +15,12 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/mmap_lock.h>
 #include <linux/uaccess.h>
 #include <linux/userfaultfd.h>
 #include <linux/userfaultfd_k.h>
 
+#include "batch.h"
 #include "sym.h"
-#include "uremap.h"
-
-/* Runs of pages looked up before waiting threads are woken for them. */
-#define UREMAP_WAKE_RUNS	32
-/* Bytes looked through before the mmap lock is let go of, and signals are seen. */
-#define UREMAP_WAKE_SPAN	(128UL << 20)
 
 static bool uremap_is_uffd(struct file *file)
 {
@@ -239,85 +233,70 @@ int uremap_wake_all(struct uremap_mv *mv, void __user *scratch,
 	return uremap_wake_run(mv, scratch, start, start + len);
 }
 
-/* The first address from @addr on that is not populated. */
-static unsigned long uremap_run_end(struct mm_struct *mm, unsigned long addr,
-				    unsigned long end)
-{
-	u32 why;
-
-	while (addr < end &&
-	       uremap_first_obstacle(mm, addr, addr + PAGE_SIZE, &why) == addr)
-		addr += PAGE_SIZE;
-	return addr;
-}
-
-/*
- * The next runs of pages in [*start, end), as pairs of addresses.  What was
- * just moved may have been unmapped meanwhile, and page tables go with the last
- * mapping, munmap() holding the lock for reading only: so mapping by mapping.
+/**
+ * uremap_note_hole - remember that nothing came to a part of the destination
+ * @mv:    the move, inside the segment
+ * @start: first address
+ * @len:   bytes
+ *
+ * What the page tables show in the end does not tell: what a move brought may have
+ * gone again, with somebody still waiting for it (C29).
+ *
+ * Context: any.
  */
-static unsigned int uremap_find_runs(struct uremap_mv *mv, unsigned long *runs,
-				     unsigned long *start, unsigned long end)
+void uremap_note_hole(struct uremap_mv *mv, unsigned long start,
+		      unsigned long len)
 {
-	unsigned long addr = *start;
-	unsigned int nr = 0;
-	u32 why;
+	struct uremap_passed *passed = mv->scratch->passed + mv->nr_passed;
 
-	end = min(end, addr + UREMAP_WAKE_SPAN);
-	mmap_read_lock(mv->mm);
-	while (addr < end && nr < 2 * UREMAP_WAKE_RUNS) {
-		struct vm_area_struct *vma = find_vma(mv->mm, addr);
-		unsigned long stop;
-
-		if (!vma || vma->vm_start >= end) {
-			addr = end;
-			break;
-		}
-		addr = max(addr, vma->vm_start);
-		stop = min(end, vma->vm_end);
-		addr = uremap_first_obstacle(mv->mm, addr, stop, &why);
-		if (addr == stop)
-			continue;
-		runs[nr++] = addr;
-		addr = uremap_run_end(mv->mm, addr, stop);
-		runs[nr++] = addr;
+	if (!mv->uffd)
+		return;
+	if (mv->nr_passed && passed[-1].seg == mv->cur &&
+	    passed[-1].end == start) {
+		passed[-1].end += len;
+	} else if (mv->nr_passed < UREMAP_MAX_PASSED) {
+		passed->start = start;
+		passed->end = start + len;
+		passed->seg = mv->cur;
+		mv->nr_passed++;
 	}
-	mmap_read_unlock(mv->mm);
-	*start = addr;
-	return nr;
 }
 
 /*
- * With holes among what was done only those parts are woken that hold memory:
- * who waits at a hole would fault again at once, and again be woken.
+ * With holes among what was done only what lies between them is woken: who waits at
+ * a hole would fault again at once, and again be woken.
  */
 static int uremap_wake_between_holes(struct uremap_mv *mv, void __user *scratch,
-				     unsigned long start, unsigned long end)
+				     unsigned int seg, unsigned long start,
+				     unsigned long end)
 {
-	unsigned long runs[2 * UREMAP_WAKE_RUNS];
+	const struct uremap_passed *hole = mv->scratch->passed;
+	unsigned int i;
 	int err = 0;
 
-	while (!err && start < end && !fatal_signal_pending(current)) {
-		unsigned int i, nr = uremap_find_runs(mv, runs, &start, end);
-
-		for (i = 0; i < nr && !err; i += 2)
-			err = uremap_wake_run(mv, scratch, runs[i],
-					      runs[i + 1]);
-		cond_resched();
+	for (i = 0; i < mv->nr_passed && !err; i++, hole++) {
+		if (hole->seg != seg)
+			continue;
+		if (start < hole->start)
+			err = uremap_wake_run(mv, scratch, start, hole->start);
+		start = hole->end;
 	}
+	if (!err && start < end)
+		err = uremap_wake_run(mv, scratch, start, end);
 	return err;
 }
 
 static int uremap_wake_segment(struct uremap_mv *mv, void __user *scratch,
-			       const struct uremap_segment *seg)
+			       unsigned int k)
 {
+	const struct uremap_segment *seg = &mv->segs[k];
 	u64 done = seg->move > 0 ? seg->move : 0;
 	int err = 0;
 
 	if (done && !seg->holes)
 		err = uremap_wake_run(mv, scratch, seg->dst, seg->dst + done);
 	else if (done > seg->holes)
-		err = uremap_wake_between_holes(mv, scratch, seg->dst,
+		err = uremap_wake_between_holes(mv, scratch, k, seg->dst,
 						seg->dst + done);
 	if (!err && seg->reason == UREMAP_REASON_DST_BUSY)
 		err = uremap_wake_run(mv, scratch, seg->stop,
@@ -344,6 +323,6 @@ int uremap_wake(struct uremap_mv *mv, void __user *scratch)
 	if (!mv->uffd || (mv->mode & UREMAP_MOVE_DONTWAKE))
 		return 0;
 	for (i = 0; i < mv->cur && !err; i++)
-		err = uremap_wake_segment(mv, scratch, &mv->segs[i]);
+		err = uremap_wake_segment(mv, scratch, i);
 	return err;
 }

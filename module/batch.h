@@ -102,6 +102,21 @@ struct uremap_window {
 	unsigned long pad;
 };
 
+/* Holes of a group of segments to remember; who waits at others is woken, too. */
+#define UREMAP_MAX_PASSED	128
+
+/**
+ * struct uremap_passed - a part of a destination that nothing came to
+ * @start: its first address
+ * @end:   the first behind it
+ * @seg:   number of the segment
+ */
+struct uremap_passed {
+	unsigned long start;
+	unsigned long end;
+	unsigned int seg;
+};
+
 /**
  * struct uremap_scratch - memory a move works in
  * @saved:  source entries of a batch, each run's behind the one before
@@ -112,6 +127,7 @@ struct uremap_window {
  * @dst_windows: likewise
  * @tables: its page tables
  * @segs:   segments of a MOVEV that are at work
+ * @passed: holes that were passed over, if there is a userfaultfd to wake
  * @known:  the pair of mappings that the last move was between
  */
 struct uremap_scratch {
@@ -123,6 +139,7 @@ struct uremap_scratch {
 	struct uremap_window dst_windows[UREMAP_MAX_WINDOWS];
 	struct uremap_table tables[UREMAP_MAX_TABLES];
 	struct uremap_segment segs[UREMAP_SEG_GROUP];
+	struct uremap_passed passed[UREMAP_MAX_PASSED];
 	struct uremap_known known;
 };
 
@@ -143,13 +160,14 @@ static inline struct uremap_scratch *uremap_scratch_get(void)
 
 /**
  * uremap_scratch_put - give back what uremap_scratch_get() gave
- * @scratch: the memory
+ * @scratch: the memory, or NULL
  *
  * Context: any process context.
  */
 static inline void uremap_scratch_put(struct uremap_scratch *scratch)
 {
-	scratch = this_cpu_xchg(uremap_scratch, scratch);
+	if (likely(scratch))
+		scratch = this_cpu_xchg(uremap_scratch, scratch);
 	if (unlikely(scratch))
 		kvfree(scratch);
 }

@@ -133,6 +133,8 @@ void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 {
 	if (unlikely(mv->healing))
 		mv->healed += min(mv->healing, moved);
+	if (!moved)
+		uremap_note_hole(mv, uremap_mv_dst(mv), bytes);
 	mv->done += bytes;
 	if (bytes != moved) {
 		mv->holes += bytes - moved;
@@ -211,12 +213,13 @@ static int uremap_step(struct uremap_mv *mv)
 
 	src_pmd = uremap_pmd_lookup(mv->mm, src);
 	if (!src_pmd || pmd_none(pmdp_get_lockless(src_pmd))) {
-		if (mv->strict && !(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
-			return uremap_stop_no_table(mv, src_pmd);
 		len = min(len, UREMAP_HOLE_SPAN);
 		next = uremap_first_populated(mv->mm, src, src + len);
-		return next == src ? UREMAP_RETRY :
-				     uremap_skip_hole(mv, next - src);
+		if (next == src)
+			return UREMAP_RETRY;
+		if (mv->strict && !(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
+			return uremap_stop_no_table(mv, src_pmd);
+		return uremap_skip_hole(mv, next - src);
 	}
 	pmdval = pmdp_get_lockless(src_pmd);
 	if (pmd_none(pmdval))
@@ -240,6 +243,9 @@ static int uremap_step(struct uremap_mv *mv)
 		return uremap_stop_dst(mv, -EEXIST, UREMAP_REASON_DST_BUSY);
 	if (!uremap_pmd_is_table(pmdval))
 		return uremap_move_huge(mv, dst_pmd, src_pmd, left);
+	/* Page by page what comes later may have been brought by what comes first. */
+	if (unlikely(mv->strict && dst - src - 1 < len))
+		len = dst - src;
 	if (unlikely(pmd_none(dst_pmdval))) {
 		if (pte_alloc(mv->mm, dst_pmd))
 			return uremap_stop_dst(mv, -ENOMEM, UREMAP_REASON_NOMEM);
@@ -438,22 +444,18 @@ unlock:
 
 /**
  * uremap_move - move segments
- * @mv: the move: context, mode, and segments nobody has looked at yet
+ * @mv: the move: context, mode, scratch memory (NULL: there is none, which is the
+ *	outcome), and segments nobody has looked at yet
  *
  * Context: process context of the address space; may sleep.  Each segment that
  *	was begun has its outcome written to it; @mv->cur is their number.
  */
 void uremap_move(struct uremap_mv *mv)
 {
-	struct uremap_scratch *own = NULL;
-
 	uremap_stat_add(UREMAP_STAT_CALLS, 1);
+	mv->nr_passed = 0;
 	uremap_seg_begin(mv);
 	mv->done = mv->head;
-	if (!mv->scratch) {
-		own = uremap_scratch_get();
-		mv->scratch = own;
-	}
 	if (!mv->scratch) {
 		uremap_abort(mv, -ENOMEM, UREMAP_REASON_NOMEM);
 		return;
@@ -470,6 +472,4 @@ void uremap_move(struct uremap_mv *mv)
 		up_write(&mv->ctx->lock);
 		uremap_move_turn(mv);
 	}
-	if (own)
-		uremap_scratch_put(own);
 }

@@ -165,6 +165,19 @@ static int uremap_batch_settle(struct uremap_batch *b, pmd_t *src_pmd)
 	return uremap_settle(b->mv, src_pmd, r->why);
 }
 
+/* Who is woken in the end has to be told from who waits at a hole. */
+static void uremap_run_note_holes(struct uremap_mv *mv,
+				  const struct uremap_run *r)
+{
+	unsigned int i;
+
+	if (likely(!mv->uffd) || r->taken == r->seen)
+		return;
+	for (i = 0; i < r->seen; i++)
+		if (pte_none(r->saved[i]))
+			uremap_note_hole(mv, r->dst + i * PAGE_SIZE, PAGE_SIZE);
+}
+
 /* Book what a batch has done. */
 static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 {
@@ -177,6 +190,8 @@ static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 		struct uremap_run *r = &b->runs[k];
 
 		uremap_stat_add(UREMAP_STAT_PAGES, r->taken);
+		if (r->taken)
+			uremap_run_note_holes(mv, r);
 		uremap_advance(mv, (unsigned long)r->seen << PAGE_SHIFT,
 			       (unsigned long)r->taken << PAGE_SHIFT);
 		if (r->seen < r->nr)

@@ -31,16 +31,18 @@ long uremap_move_one(struct uremap_ctx *ctx, u64 mode,
 		.segs = seg,
 		.nr_segs = 1,
 		.head = head,
+		.scratch = uremap_scratch_get(),
 	};
-	int err;
+	int err = 0;
 
 	uremap_move(&mv);
 	if (unlikely(mv.uffd)) {
 		err = uremap_wake(&mv, umove->reserved);
 		uremap_uffd_put(&mv);
-		if (err)
-			return err;
 	}
+	uremap_scratch_put(mv.scratch);
+	if (err)
+		return err;
 	return seg->error && seg->move > 0 ? -EAGAIN : -(long)seg->error;
 }
 
@@ -133,12 +135,13 @@ static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 	unsigned int nr = mv->nr_segs;
 	int err;
 
+	/* None of this group is done if it cannot be read. */
+	mv->cur = 0;
 	err = uremap_segs_read(mv->segs, nr, user, size);
 	if (!err)
 		err = uremap_segs_probe(mv->segs, nr, user, size);
 	if (err)
 		return err;
-	mv->cur = 0;
 	uremap_move(mv);
 	err = uremap_wake(mv, wake);
 	uremap_uffd_put(mv);

@@ -11,7 +11,7 @@
 #include <linux/mm.h>
 #include <linux/uaccess.h>
 
-#include "uremap.h"
+#include "batch.h"
 
 /* struct uffdio_move, which headers before 6.8 lack */
 struct uremap_uffdio_move {
@@ -99,7 +99,9 @@ long uremap_uffdio_move(struct uremap_ctx *ctx, int fd, void __user *arg,
 	mv.uffd = uremap_uffd_fget(fd);
 	if (!mv.uffd)
 		return -EBADF;
+	mv.scratch = uremap_scratch_get();
 	ret = uremap_uffdio_run(&mv, arg, room);
+	uremap_scratch_put(mv.scratch);
 	uremap_uffd_put(&mv);
 	return ret;
 }

@@ -152,7 +152,7 @@ END_TEST
 
 /*
  * Who waits at a hole stays asleep, or it would fault, and be answered, for
- * ever.  The runs of memory are more than are looked up at a time.
+ * ever.
  */
 START_TEST(holes)
 {
@@ -190,6 +190,75 @@ START_TEST(holes)
 		thread_join(t[i]);
 	}
 	expect_waiters(&s, 0);
+}
+END_TEST
+
+struct removal {
+	char *page;
+	volatile bool over;
+	bool early;			/* it was gone before the move ended */
+};
+
+/* Takes a page away as soon as it has come. */
+static void *takes_away(void *arg)
+{
+	struct removal *r = arg;
+
+	while (!page_populated(r->page) && !r->over)
+		;
+	expect_ok(madvise(r->page, PAGE, MADV_DONTNEED));
+	r->early = !r->over;
+	return NULL;
+}
+
+/* Lets it have its page as often as it asks for it; fails if it sleeps for good. */
+static void serve_until_done(struct scene *s, pthread_t t, size_t n, char *stage)
+{
+	struct uffd_msg msg;
+	int i;
+
+	for (i = 0; pthread_tryjoin_np(t, NULL); i++) {
+		ck_assert_msg(i < 2000, "nobody woke it");
+		if (!uffd_read(s->uffd, 10, &msg))
+			continue;
+		page_fill(stage, ID + n, 1);
+		expect_move(s->fd, s->dst + n * PAGE, stage, PAGE, 0);
+	}
+}
+
+/*
+ * A page comes and is taken away again before the call has ended, which passes over
+ * a hole, too: who waited for it is woken all the same, and asks anew.
+ */
+START_TEST(gone_again)
+{
+	enum { PAGES = 4096 };
+	char *stage = map_anon(1);
+	int early = 0;
+
+	while (early < 3) {
+		struct removal r = { 0 };
+		pthread_t waiter, remover;
+		struct scene s;
+
+		scene_open(&s, PAGES, 0);
+		expect_ok(madvise(s.src + PAGE, PAGE, MADV_DONTNEED));
+		waiter = wait_at(&s, 0);
+		r.page = s.dst;
+		remover = thread_start(takes_away, &r);
+		expect_move_holes(s.fd, s.dst, s.src, PAGES * PAGE,
+				  UREMAP_MOVE_ALLOW_SRC_HOLES, PAGE);
+		r.over = true;
+		thread_join(remover);
+		early += r.early;
+		serve_until_done(&s, waiter, 0, stage);
+		expect_waiters(&s, 0);
+		range_check(s.dst + 2 * PAGE, PAGES - 2, ID + 2, 1);
+		expect_ok(munmap(s.src, PAGES * PAGE));
+		expect_ok(munmap(s.dst, PAGES * PAGE));
+		close(s.fd);
+		close(s.uffd);
+	}
 }
 END_TEST
 
@@ -366,6 +435,7 @@ static const struct utest tests[] = {
 	UTEST(dontwake),
 	UTEST(wakes_unread),
 	UTEST(holes),
+	UTEST_SLOW(gone_again, 300),
 	UTEST(huge),
 	UTEST(vector),
 	UTEST(only_its_mappings),

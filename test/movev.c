@@ -367,6 +367,34 @@ START_TEST(bad_calls)
 }
 END_TEST
 
+/* A later group cannot be read: what came before has been done, and no more is said. */
+START_TEST(unreadable_later)
+{
+	const size_t nr = 2 * PAGE / sizeof(struct uremap_segment), first = nr / 2;
+	int fd = dev_open_all();
+	char *src = map_filled(nr, 1, 1), *dst = map_anon(nr);
+	struct uremap_segment *segs = (void *)map_anon(2);
+	struct uremap_movev v = { .segs = ADDR(segs), .nr = nr,
+				  .seg_size = sizeof(*segs) };
+	size_t i;
+
+	for (i = 0; i < first; i++)
+		segs[i] = seg(dst + i * PAGE, src + i * PAGE, 1);
+	expect_ok(mprotect((char *)segs + PAGE, PAGE, PROT_NONE));
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, first);
+	ck_assert_uint_eq(v.move, first * PAGE);
+	range_check(dst, first, 1, 1);
+	range_check(src + first * PAGE, nr - first, 1 + first, 1);
+	/* again, now that nothing of it can be done: an error for each of the first */
+	v.flags = UREMAP_MOVEV_CONTINUE;
+	v.done = 0;
+	expect_errno(EFAULT, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, first);
+	ck_assert_uint_eq(v.move, 0);
+}
+END_TEST
+
 /* As many segments as allowed in one call. */
 START_TEST(most)
 {
@@ -422,6 +450,7 @@ static const struct utest tests[] = {
 	UTEST(continues),
 	UTEST(mixed),
 	UTEST(bad_calls),
+	UTEST(unreadable_later),
 	UTEST(most),
 };
 UTEST_MAIN("movev", tests)
