@@ -260,6 +260,36 @@ START_TEST(overlap)
 }
 END_TEST
 
+/*
+ * UFFDIO_MOVE ([0]) allows it, and goes page by page: a page that has moved onto a hole
+ * of the source moves on from there.  UFFD_MOVE ([1]) does the same.
+ */
+START_TEST(overlap_page_by_page)
+{
+	int fd = dev_open_all(), uffd;
+	char *p = map_anon(6);
+	struct native_move m = {
+		.dst = ADDR(p + 2 * PAGE), .src = ADDR(p), .len = 4 * PAGE,
+		.mode = UREMAP_MOVE_ALLOW_SRC_HOLES,
+	};
+	struct uremap_uffd_move um = { .arg = ADDR(&m) };
+
+	skip_if(!_i && !has_native_move(), "no UFFDIO_MOVE");
+	uffd = uffd_open(_i ? 0 : UFFD_FEATURE_MOVE);
+	um.uffd = uffd;
+	page_fill(p, 1, 1);
+	page_fill(p + PAGE, 2, 1);
+	uffd_register(uffd, p, 6 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
+	if (_i)
+		expect_ok(ioctl(fd, UREMAP_IOC_UFFD_MOVE, &um));
+	else
+		expect_ok(ioctl(uffd, NATIVE_UFFDIO_MOVE, &m));
+	ck_assert_int_eq(m.move, 4 * PAGE);
+	ck_assert_uint_eq(count_populated(p, 4), 0);
+	range_check(p + 4 * PAGE, 2, 1, 1);
+}
+END_TEST
+
 /* A destination that never held anything, one that did, one between others. */
 START_TEST(destination_history)
 {
@@ -296,6 +326,7 @@ static const struct utest tests[] = {
 	UTEST_SLOW(written_on_the_way, 400),
 	UTEST(within_one_mapping),
 	UTEST(overlap),
+	UTEST_LOOP(overlap_page_by_page, 2),
 	UTEST(destination_history),
 };
 UTEST_MAIN("move", tests)
