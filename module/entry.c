@@ -78,8 +78,8 @@ u32 uremap_src_leaf_reason(pte_t pte)
 /*
  * Write-protection of userfaultfd follows the destination (G3): asked for by
  * mode, by a marker that waited there, or carried from the source if the caller
- * wants that and the destination is registered for it.  A marker of a tracker
- * (WP_ASYNC) means "not written yet", which a page that has come is not.
+ * wants that and both are registered for it.  A marker of a tracker (WP_ASYNC)
+ * means "not written yet", which a page that has come is not.
  */
 static bool uremap_entry_wp(struct uremap_batch *b, struct uremap_run *r,
 			    unsigned int i, bool src_wp)

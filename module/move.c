@@ -133,7 +133,7 @@ void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 {
 	if (unlikely(mv->healing))
 		mv->healed += min(mv->healing, moved);
-	if (!moved)
+	if (bytes && !moved)
 		uremap_note_hole(mv, uremap_mv_dst(mv), bytes);
 	mv->done += bytes;
 	if (bytes != moved) {
@@ -213,7 +213,8 @@ static int uremap_step(struct uremap_mv *mv)
 
 	src_pmd = uremap_pmd_lookup(mv->mm, src);
 	if (!src_pmd || pmd_none(pmdp_get_lockless(src_pmd))) {
-		len = min(len, UREMAP_HOLE_SPAN);
+		len = min(len, mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES ?
+			       UREMAP_HOLE_SPAN : PAGE_SIZE);
 		next = uremap_first_populated(mv->mm, src, src + len);
 		if (next == src)
 			return UREMAP_RETRY;

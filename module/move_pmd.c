@@ -35,7 +35,7 @@ static u32 uremap_thp_reason(struct vm_area_struct *vma, struct folio *folio,
 	return UREMAP_REASON_NONE;
 }
 
-/* The usual case of it, but for pins, which are asked about once it is cleared. */
+/* The usual case of it, but for pins, which are asked about once it is invalid. */
 static bool uremap_thp_plain(struct folio *folio, pmd_t pmd)
 {
 	return uremap_pmd_exclusive(folio, pmd) &&

@@ -2,7 +2,7 @@
 /*
  * The page tables a batch has locked, and those that it will need.
  *
- * The first run locks its pair waiting, the lower address first.  The tables of
+ * The first run waits for its pair, for one lock at a time (ptes.h).  The tables of
  * further runs are only tried for, which cannot deadlock whatever the order;
  * the first that cannot be had ends the batch.  A table that some run of the
  * batch has locked already is simply used.

@@ -186,7 +186,7 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
  *
  * uremap_first_populated(), but for markers that are no obstacle.
  *
- * Context: inside a VMA found under the mmap lock, or locked.
+ * Context: inside a VMA found under the mmap lock, or locked; may sleep.
  * Return: the first such address, or @end.
  */
 unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
