@@ -463,7 +463,7 @@ void uremap_move(struct uremap_mv *mv)
 	}
 
 	uremap_move_turn(mv);
-	while (mv->let_go) {
+	while (mv->let_go && mv->cur < mv->nr_segs) {
 		mv->let_go = false;
 		if (down_write_killable(&mv->ctx->lock)) {
 			uremap_abort(mv, -EINTR, UREMAP_REASON_SIGNAL);

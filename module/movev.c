@@ -133,7 +133,7 @@ static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 			      size_t size, void __user *wake)
 {
 	unsigned int nr = mv->nr_segs;
-	int err;
+	int err, werr;
 
 	/* None of this group is done if it cannot be read. */
 	mv->cur = 0;
@@ -145,9 +145,8 @@ static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 	uremap_move(mv);
 	err = uremap_wake(mv, wake);
 	uremap_uffd_put(mv);
-	if (!err)
-		err = uremap_segs_write(mv->segs, mv->cur, user, size);
-	return err;
+	werr = uremap_segs_write(mv->segs, mv->cur, user, size);
+	return err ? err : werr;
 }
 
 static int uremap_movev_check(const struct uremap_movev *movev)

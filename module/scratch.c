@@ -22,7 +22,8 @@ DEFINE_PER_CPU(struct uremap_scratch *, uremap_scratch);
  */
 struct uremap_scratch *uremap_scratch_alloc(void)
 {
-	struct uremap_scratch *scratch = kvmalloc(sizeof(*scratch), GFP_KERNEL);
+	struct uremap_scratch *scratch = kvmalloc(sizeof(*scratch),
+						 GFP_KERNEL_ACCOUNT);
 
 	if (scratch)
 		scratch->known.ctx = 0;

@@ -186,7 +186,8 @@ bool uremap_singles_install(struct uremap_batch *b)
 	struct uremap_single *end = s + b->nr_singles;
 	const struct uremap_segment *seg = b->singles;
 	struct anon_vma *anon_vma = vma->anon_vma;
-	pgoff_t first = linear_page_index(vma, 0);
+	/* Of address 0, which is far below: linear_page_index() would wrap around. */
+	const pgoff_t first = vma->vm_pgoff - (vma->vm_start >> PAGE_SHIFT);
 
 	for (; s < end; s++, seg++) {
 		pgoff_t index = first + (seg->dst >> PAGE_SHIFT);

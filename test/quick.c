@@ -493,6 +493,29 @@ START_TEST(list_rights)
 }
 END_TEST
 
+/* What a list has moved can be found from its page frame: it can be swapped out. */
+START_TEST(list_swapped)
+{
+	enum { NR = 64 };
+	struct uremap_segment segs[NR];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = NR, .seg_size = sizeof(*segs),
+	};
+	int fd = dev_open_all();
+	/* [0] from mapping to mapping, [1] inside one */
+	char *area = map_anon_aligned(3 * NR, PMD, 100);
+	char *src = _i ? area : map_filled(NR, 1, 1), *dst = area + NR * PAGE;
+
+	if (_i)
+		range_fill(src, NR, 1, 1);
+	list_pages(segs, NR, dst, src);
+	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	range_check(dst, NR, 1, 1);
+	swap_out(dst, NR);
+	range_check(dst, NR, 1, 1);
+}
+END_TEST
+
 /* Nor does one of a mapping move that may not, next to one that may. */
 START_TEST(list_mappings)
 {
@@ -522,5 +545,6 @@ static const struct utest tests[] = {
 	UTEST(pinned_single),
 	UTEST(list_rights),
 	UTEST_LOOP(list_mappings, 2),
+	UTEST_LOOP(list_swapped, 2),
 };
 UTEST_MAIN("quick", tests)
