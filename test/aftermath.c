@@ -3,7 +3,7 @@
  * Proves that a moved page is an ordinary page of its new place: tracked,
  * counted, shared by fork, protected, migrated and freed like any other.
  */
-#include "util.h"
+#include "util_state.h"
 
 /* Soft-dirty is set at the destination: checkpoints must see the page. */
 START_TEST(soft_dirty)
@@ -55,6 +55,27 @@ START_TEST(accessed)
 	ck_assert_int_eq(smaps_kb(src, "Referenced"), 0);
 	range_check(src, N, 1, 1);
 	ck_assert_int_eq(smaps_kb(src, "Referenced"), N * 4);
+}
+END_TEST
+
+/* The same of entries that are built anew, here since soft-dirty tracking has them. */
+START_TEST(accessed_built_anew)
+{
+	const size_t n = _i ? 512 : 64;
+	const long kb = n * 4;
+	int fd = dev_open_all();
+	char *src = _i ? map_thp(1, 1, 1) : map_filled(n, 1, 1);
+	char *dst = _i ? map_thp_dst(1) : map_anon(n);
+
+	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
+	ck_assert_int_eq(smaps_kb(src, "Referenced"), kb);
+	expect_move(fd, dst, src, n * PAGE, 0);
+	ck_assert_int_eq(smaps_kb(dst, "Referenced"), kb);
+	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
+	ck_assert_int_eq(file_write("/proc/self/clear_refs", "1"), 0);
+	expect_move(fd, src, dst, n * PAGE, 0);
+	ck_assert_int_eq(smaps_kb(src, "Referenced"), 0);
+	range_check(src, n, 1, 1);
 }
 END_TEST
 
@@ -244,6 +265,7 @@ static const struct utest tests[] = {
 	UTEST(soft_dirty),
 	UTEST(dirty),
 	UTEST(accessed),
+	UTEST_LOOP(accessed_built_anew, 2),
 	UTEST(rss),
 	UTEST(source_unmapped),
 	UTEST(fork_after),

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* qemu: -M zram */
+/*
+ * Proves that whatever way a page is moved it can be found from its frame afterwards,
+ * which nothing but unmapping it shows: all of it is swapped out, and is right when it
+ * is back (C14; B-present, B-folio, B-thp).  Also in a mapping whose offset is not that
+ * of its address, as mremap() leaves it.
+ */
+#include "util_state.h"
+
+enum { LIST = 64, ID = 300 };
+
+/* Maps @n pages, aligned, without page tables, at an address that is not its offset's. */
+static char *map_displaced(size_t n)
+{
+	size_t len = (n + 512) * PAGE;
+	char *old = map_anon_aligned(n + 512, PMD, 0);
+	char *new = map_anon_aligned(n + 512, PMD, 0);
+
+	/* one page is enough to keep the offset, and it is not in the way */
+	page_fill(old + len - PAGE, 1, 1);
+	expect_ok(munmap(new, len));
+	ck_assert_ptr_eq(mremap(old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, new),
+			 new);
+	return new;
+}
+
+static char *small(size_t n)
+{
+	return map_filled(n, ID, 1);
+}
+
+/* Clean of soft-dirty, so read-only: such entries are built anew. */
+static char *tracked(size_t n)
+{
+	char *p = small(n);
+
+	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
+	return p;
+}
+
+static char *huge(size_t n)
+{
+	return map_thp(n / 512, ID, 1);
+}
+
+static char *huge_tracked(size_t n)
+{
+	char *p = huge(n);
+
+	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
+	return p;
+}
+
+/* Before 5.19 what has been write-protected has to be written again. */
+static char *huge_by_small(size_t n)
+{
+	char *p = huge(n);
+
+	split_mapping(p);
+	if (!kernel_has_pae())
+		range_fill(p, n, ID, 1);
+	return p;
+}
+
+static char *folios(size_t n)
+{
+	return map_folios(64, n, ID, 1);
+}
+
+static const struct way {
+	const char *name;
+	char *(*map)(size_t n);
+	size_t pages;
+	size_t seg;		/* pages of a segment of MOVEV; 0: MOVE */
+	size_t at;		/* page of the destination */
+	bool table;		/* the destination has a page table */
+} ways[] = {
+	{ "a page", small, 1 },
+	{ "some pages", small, 16 },
+	{ "some pages, built anew", tracked, 16 },
+	{ "pages of several tables", small, 1200, .at = 300 },
+	{ "single pages of a list", small, 2 * LIST, 1 },
+	{ "single pages of a list, built anew", tracked, 2 * LIST, 1 },
+	{ "segments of a list", small, 3 * LIST, 3 },
+	{ "segments of a list, several tables", small, 1200, 100, .at = 470 },
+	{ "a huge page", huge, 512 },
+	{ "a huge page, built anew", huge_tracked, 512 },
+	{ "huge pages of a list", huge, 1024, 512 },
+	{ "a huge page into a table", huge, 512, .table = true },
+	{ "a huge page, misaligned", huge, 512, .at = 5 },
+	{ "a huge page in pieces", huge, 512, 64 },
+	{ "a huge page mapped by small entries", huge_by_small, 512 },
+	{ "large folios", folios, 512 },
+	{ "large folios, several tables", folios, 1024, .at = 16 },
+	{ "large folios of a list", folios, 512, 32 },
+	{ "large folios cut", folios, 64, .at = 5 },
+};
+
+static void move_list(int fd, char *dst, char *src, size_t pages, size_t seg)
+{
+	size_t nr = pages / seg, k;
+	struct uremap_segment segs[2 * LIST];
+	struct uremap_movev v = {
+		.segs = ADDR(segs), .nr = nr, .seg_size = sizeof(*segs),
+	};
+
+	ck_assert_uint_le(nr, ARRAY_SIZE(segs));
+	for (k = 0; k < nr; k++)
+		segs[k] = (struct uremap_segment){
+			.dst = ADDR(dst + k * seg * PAGE),
+			.src = ADDR(src + k * seg * PAGE),
+			.len = seg * PAGE,
+		};
+	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
+}
+
+static void moved_and_swapped(const struct way *w, bool displaced)
+{
+	size_t room = w->at + w->pages;
+	int fd = dev_open_all();
+	char *src = w->map(w->pages);
+	char *dst = displaced ? map_displaced(room) : map_anon_aligned(room, PMD, 0);
+
+	pin_cpu(0);
+	test_at("%s", w->name);
+	if (w->table) {
+		page_fill(dst + PAGE, 1, 1);
+		expect_ok(madvise(dst + PAGE, PAGE, MADV_DONTNEED));
+	}
+	dst += w->at * PAGE;
+	if (w->seg)
+		move_list(fd, dst, src, w->pages, w->seg);
+	else
+		expect_move(fd, dst, src, w->pages * PAGE, 0);
+	range_check(dst, w->pages, ID, 1);
+	swap_out(dst, w->pages);
+	range_check(dst, w->pages, ID, 1);
+	ck_assert_uint_eq(count_populated(src, w->pages), 0);
+}
+
+START_TEST(here)
+{
+	moved_and_swapped(&ways[_i], false);
+}
+END_TEST
+
+START_TEST(displaced)
+{
+	moved_and_swapped(&ways[_i], true);
+}
+END_TEST
+
+static const struct utest tests[] = {
+	UTEST_LOOP(here, ARRAY_SIZE(ways)),
+	UTEST_LOOP(displaced, ARRAY_SIZE(ways)),
+};
+UTEST_MAIN("installed", tests)
