@@ -139,7 +139,7 @@ void uremap_ptl_lock_again(spinlock_t *a, spinlock_t *b);
  * @a: one lock
  * @b: the other, or the same
  *
- * None is waited for with the other held.  An order between movers would not do:
+ * None is waited for with the other held.  The order between movers would not do:
  * mremap() takes those of its two mappings in an order of its own, relying on the
  * mmap lock, and other mappings, held by VMA locks, may be in the same tables (C33).
  *
@@ -147,9 +147,12 @@ void uremap_ptl_lock_again(spinlock_t *a, spinlock_t *b);
  */
 static inline void uremap_ptl_lock(spinlock_t *a, spinlock_t *b)
 {
+	/* Movers begin with the same one, and do not meet at the second. */
+	if (a > b)
+		swap(a, b);
 	spin_lock(a);
 	if (a != b && unlikely(!spin_trylock(b)))
-		uremap_ptl_lock_again(b, a);
+		uremap_ptl_lock_again(a, b);
 }
 
 /**

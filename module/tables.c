@@ -136,23 +136,21 @@ bool uremap_tables_add(struct uremap_batch *b, struct uremap_run *r,
 }
 
 /**
- * uremap_ptl_lock_again - the rest of uremap_ptl_lock() where a lock was taken
- * @a: the lock that was
- * @b: the other, held
+ * uremap_ptl_lock_again - the rest of uremap_ptl_lock() where the second lock is taken
+ * @a: the first, held
+ * @b: the second
  *
  * Context: as for uremap_ptl_lock().
  */
 void uremap_ptl_lock_again(spinlock_t *a, spinlock_t *b)
 {
-	for (;;) {
+	do {
+		/* Let go of the first as long as somebody has the second. */
+		spin_unlock(a);
+		spin_lock(b);
 		spin_unlock(b);
-		cpu_relax();
-		/* First the one that was taken. */
 		spin_lock(a);
-		if (spin_trylock(b))
-			return;
-		swap(a, b);
-	}
+	} while (!spin_trylock(b));
 }
 
 /**
