@@ -263,8 +263,8 @@ void uremap_note_hole(struct uremap_mv *mv, unsigned long start,
 }
 
 /*
- * With holes among what was done only what lies between them is woken: who waits at
- * a hole would fault again at once, and again be woken.
+ * If there were holes among what was done only what lies between them is woken: who
+ * waits at a hole would fault again at once, and again be woken.
  */
 static int uremap_wake_between_holes(struct uremap_mv *mv, void __user *scratch,
 				     unsigned int seg, unsigned long start,
@@ -293,9 +293,7 @@ static int uremap_wake_segment(struct uremap_mv *mv, void __user *scratch,
 	u64 done = seg->move > 0 ? seg->move : 0;
 	int err = 0;
 
-	if (done && !seg->holes)
-		err = uremap_wake_run(mv, scratch, seg->dst, seg->dst + done);
-	else if (done > seg->holes)
+	if (done > seg->holes)
 		err = uremap_wake_between_holes(mv, scratch, k, seg->dst,
 						seg->dst + done);
 	if (!err && seg->reason == UREMAP_REASON_DST_BUSY)

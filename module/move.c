@@ -133,8 +133,6 @@ void uremap_advance(struct uremap_mv *mv, unsigned long bytes,
 {
 	if (unlikely(mv->healing))
 		mv->healed += min(mv->healing, moved);
-	if (bytes && !moved)
-		uremap_note_hole(mv, uremap_mv_dst(mv), bytes);
 	mv->done += bytes;
 	if (bytes != moved) {
 		mv->holes += bytes - moved;
@@ -178,6 +176,7 @@ static int uremap_skip_hole(struct uremap_mv *mv, unsigned long len)
 		return uremap_stop_dst(mv, -EEXIST, why);
 	if (!(mv->mode & UREMAP_MOVE_ALLOW_SRC_HOLES))
 		return uremap_stop_src(mv, -ENOENT, UREMAP_REASON_HOLE);
+	uremap_note_hole(mv, dst, free);
 	uremap_advance(mv, free, 0);
 	return 0;
 }

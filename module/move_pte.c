@@ -190,8 +190,7 @@ static int uremap_batch_end(struct uremap_batch *b, pmd_t *src_pmd)
 		struct uremap_run *r = &b->runs[k];
 
 		uremap_stat_add(UREMAP_STAT_PAGES, r->taken);
-		if (r->taken)
-			uremap_run_note_holes(mv, r);
+		uremap_run_note_holes(mv, r);
 		uremap_advance(mv, (unsigned long)r->seen << PAGE_SHIFT,
 			       (unsigned long)r->taken << PAGE_SHIFT);
 		if (r->seen < r->nr)

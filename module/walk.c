@@ -79,6 +79,24 @@ static bool uremap_pmd_empty(struct mm_struct *mm, pmd_t *pmd)
 	return empty;
 }
 
+/* A PTE, its table locked; NULL without one.  As pte_offset_map_lock(), RCU held. */
+static pte_t *uremap_pte_lock(struct mm_struct *mm, pmd_t *pmd,
+			      unsigned long addr, spinlock_t **ptlp)
+{
+	pmd_t pmdval;
+	pte_t *pte;
+
+	for (;;) {
+		pte = uremap_pte_map(mm, pmd, addr, &pmdval, ptlp);
+		if (!pte)
+			return NULL;
+		spin_lock(*ptlp);
+		if (likely(uremap_pmd_same(pmdval, pmdp_get_lockless(pmd))))
+			return pte;
+		spin_unlock(*ptlp);
+	}
+}
+
 /*
  * The first entry of a PTE table in [start, end) that is not empty.  Under the lock:
  * faults, reclaim, migration and other moves empty entries that they fill again
@@ -89,18 +107,15 @@ static unsigned long uremap_pte_populated(struct mm_struct *mm, pmd_t *pmd,
 					  unsigned long end)
 {
 	spinlock_t *ptl;
-	pmd_t pmdval;
 	pte_t *pte;
 
 	rcu_read_lock();
-	pte = uremap_pte_map(mm, pmd, start, &pmdval, &ptl);
+	pte = uremap_pte_lock(mm, pmd, start, &ptl);
 	if (pte) {
-		spin_lock(ptl);
-		if (uremap_pmd_same(pmdval, pmdp_get_lockless(pmd)))
-			while (start < end && pte_none(ptep_get(pte))) {
-				start += PAGE_SIZE;
-				pte++;
-			}
+		while (start < end && pte_none(ptep_get(pte))) {
+			start += PAGE_SIZE;
+			pte++;
+		}
 		spin_unlock(ptl);
 	}
 	rcu_read_unlock();
@@ -157,20 +172,17 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
 	pmd_t *pmd = uremap_pmd_find(mm, addr, addr + PAGE_SIZE, &next);
 	u32 why = UREMAP_REASON_NONE;
 	spinlock_t *ptl;
-	pmd_t pmdval;
 	pte_t *pte;
 
 	if (!pmd)
 		return why;
 	rcu_read_lock();
-	pte = uremap_pte_map(mm, pmd, addr, &pmdval, &ptl);
+	pte = uremap_pte_lock(mm, pmd, addr, &ptl);
 	if (pte) {
-		spin_lock(ptl);
-		if (uremap_pmd_same(pmdval, pmdp_get_lockless(pmd)) &&
-		    !pte_none(ptep_get(pte)))
+		if (!pte_none(ptep_get(pte)))
 			why = uremap_dst_reason(ptep_get(pte));
 		spin_unlock(ptl);
-	} else if (!pmd_none(pmdval) || !uremap_pmd_empty(mm, pmd)) {
+	} else if (!uremap_pmd_empty(mm, pmd)) {
 		why = UREMAP_REASON_DST_BUSY;
 	}
 	rcu_read_unlock();
