@@ -13,15 +13,12 @@ enum { LIST = 64, ID = 300 };
 /* Maps @n pages, aligned, without page tables, at an address that is not its offset's. */
 static char *map_displaced(size_t n)
 {
-	size_t len = (n + 512) * PAGE;
 	char *old = map_anon_aligned(n + 512, PMD, 0);
 	char *new = map_anon_aligned(n + 512, PMD, 0);
 
 	/* one page is enough to keep the offset, and it is not in the way */
-	page_fill(old + len - PAGE, 1, 1);
-	expect_ok(munmap(new, len));
-	ck_assert_ptr_eq(mremap(old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, new),
-			 new);
+	page_fill(old + (n + 511) * PAGE, 1, 1);
+	map_shift(old, new, n + 512);
 	return new;
 }
 
@@ -31,12 +28,15 @@ static char *small(size_t n)
 }
 
 /* Clean of soft-dirty, so read-only: such entries are built anew. */
-static char *tracked(size_t n)
+static char *track(char *p)
 {
-	char *p = small(n);
-
 	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
 	return p;
+}
+
+static char *tracked(size_t n)
+{
+	return track(small(n));
 }
 
 static char *huge(size_t n)
@@ -46,13 +46,10 @@ static char *huge(size_t n)
 
 static char *huge_tracked(size_t n)
 {
-	char *p = huge(n);
-
-	ck_assert_int_eq(file_write("/proc/self/clear_refs", "4"), 0);
-	return p;
+	return track(huge(n));
 }
 
-/* Before 5.19 what has been write-protected has to be written again. */
+/* Splitting write-protects, and before 5.19 that has to be undone by a write. */
 static char *huge_by_small(size_t n)
 {
 	char *p = huge(n);
@@ -97,9 +94,9 @@ static const struct way {
 	{ "large folios cut", folios, 64, .at = 5 },
 };
 
-static void move_list(int fd, char *dst, char *src, size_t pages, size_t seg)
+static void move_list(int fd, char *dst, char *src, size_t pages, size_t each)
 {
-	size_t nr = pages / seg, k;
+	size_t nr = pages / each, k;
 	struct uremap_segment segs[2 * LIST];
 	struct uremap_movev v = {
 		.segs = ADDR(segs), .nr = nr, .seg_size = sizeof(*segs),
@@ -107,11 +104,7 @@ static void move_list(int fd, char *dst, char *src, size_t pages, size_t seg)
 
 	ck_assert_uint_le(nr, ARRAY_SIZE(segs));
 	for (k = 0; k < nr; k++)
-		segs[k] = (struct uremap_segment){
-			.dst = ADDR(dst + k * seg * PAGE),
-			.src = ADDR(src + k * seg * PAGE),
-			.len = seg * PAGE,
-		};
+		segs[k] = seg(dst + k * each * PAGE, src + k * each * PAGE, each);
 	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
 }
 

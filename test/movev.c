@@ -40,12 +40,6 @@ static void check_movev(struct result r, int err, unsigned int done, __u64 move)
 	ck_assert_uint_eq(r.v.move, move);
 }
 
-static struct uremap_segment seg(const void *dst, const void *src, size_t pages)
-{
-	return (struct uremap_segment){ .dst = ADDR(dst), .src = ADDR(src),
-					.len = pages * PAGE };
-}
-
 static void shuffle(unsigned int *p, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)

@@ -65,8 +65,7 @@ static void unregister_src(struct scene *s)
 
 static void hide_src(struct scene *s)
 {
-	expect_ok(mremap(s->src, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
-			 map_nothing(4)));
+	map_shift(s->src, map_nothing(4), 4);
 }
 
 static const struct change {
@@ -375,11 +374,8 @@ START_TEST(lists)
 		for (size_t k = 0; k < LIST; k++) {
 			from[k] = rnd_below(ARENA);
 			to[k] = rnd_below(ARENA);
-			segs[k] = (struct uremap_segment){
-				.dst = ADDR(arena_page(&a[0], to[k])),
-				.src = ADDR(arena_page(&a[0], from[k])),
-				.len = PAGE,
-			};
+			segs[k] = seg(arena_page(&a[0], to[k]),
+				      arena_page(&a[0], from[k]), 1);
 		}
 		ioctl(fd, UREMAP_IOC_MOVEV, &v);
 		ck_assert_uint_eq(v.done, LIST);
@@ -409,10 +405,7 @@ END_TEST
 static void list_pages(struct uremap_segment *segs, int nr, char *dst, char *src)
 {
 	for (int k = 0; k < nr; k++)
-		segs[k] = (struct uremap_segment){
-			.dst = ADDR(dst + k * PAGE), .src = ADDR(src + k * PAGE),
-			.len = PAGE,
-		};
+		segs[k] = seg(dst + k * PAGE, src + k * PAGE, 1);
 }
 
 /*

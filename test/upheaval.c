@@ -203,12 +203,8 @@ START_TEST(mremap_meanwhile)
 	scene_await(&s, 2000);
 	away = map_nothing(N);
 	for (round = 0; round < ROUNDS; round++) {
-		ck_assert_ptr_eq(mremap(home, N * PAGE, N * PAGE,
-					MREMAP_MAYMOVE | MREMAP_FIXED, away),
-				 away);
-		ck_assert_ptr_eq(mremap(away, N * PAGE, N * PAGE,
-					MREMAP_MAYMOVE | MREMAP_FIXED, home),
-				 home);
+		map_shift(home, away, N);
+		map_shift(away, home, N);
 		if (round % 8 == 0)
 			usleep(1000);
 	}
@@ -225,32 +221,25 @@ START_TEST(mremap_beside)
 {
 	enum { AREA = 64, AWAY = 256 };
 	struct scene s = { .fd = dev_open_all() };
-	char *table[2], *here, *there;
+	char *here, *there;
 	pthread_t t[2];
 	int i, round;
 
 	for (i = 0; i < 2; i++) {
-		table[i] = map_anon_aligned(512, PMD, 0);
-		expect_ok(munmap(table[i] + AREA * PAGE, (512 - AREA) * PAGE));
-		s.area[i] = table[i];
+		s.area[i] = map_anon_aligned(512, PMD, 0);
+		expect_ok(munmap(s.area[i] + AREA * PAGE, (512 - AREA) * PAGE));
 	}
-	here = table[0] + AWAY * PAGE;
-	there = table[1] + AWAY * PAGE;
-	ck_assert_ptr_eq(mmap(here, AREA * PAGE, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
-			 here);
+	here = s.area[0] + AWAY * PAGE;
+	there = s.area[1] + AWAY * PAGE;
+	map_again(here, AREA);
 	range_fill(here, AREA, 1000, 1);
 	range_fill(s.area[0], AREA, 1, 1);
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves_few, &s);
 	scene_await(&s, 2000);
 	for (round = 0; round < ROUNDS * 10; round++) {
-		ck_assert_ptr_eq(mremap(here, AREA * PAGE, AREA * PAGE,
-					MREMAP_MAYMOVE | MREMAP_FIXED, there),
-				 there);
-		ck_assert_ptr_eq(mremap(there, AREA * PAGE, AREA * PAGE,
-					MREMAP_MAYMOVE | MREMAP_FIXED, here),
-				 here);
+		map_shift(here, there, AREA);
+		map_shift(there, here, AREA);
 	}
 	scene_end(&s, t, 2);
 	range_check(here, AREA, 1000, 1);

@@ -202,6 +202,14 @@ struct move_expect {
 void check_move(const char *file, int line, struct move_result r,
 		struct move_expect e);
 
+/* A segment of a MOVEV, of so many pages */
+static inline struct uremap_segment seg(const void *dst, const void *src,
+					size_t pages)
+{
+	return (struct uremap_segment){ .dst = ADDR(dst), .src = ADDR(src),
+					.len = pages * PAGE };
+}
+
 /* expect_move_as(fd, dst, src, len, mode, .done = ..., .error = ...) */
 #define expect_move_as(fd, dst, src, len, mode, ...)			\
 	check_move(__FILE__, __LINE__, try_move(fd, dst, src, len, mode), \
@@ -246,6 +254,8 @@ char *map_filled(size_t pages, uint32_t id, uint32_t seq);
 char *map_nothing(size_t pages);
 /* As map_anon(), where nothing is mapped now. */
 void map_again(char *start, size_t pages);
+/* mremap() to exactly there, whatever is mapped there */
+void map_shift(char *from, char *to, size_t pages);
 
 /*
  * Patterns.  Each word of a page holds the page's identity (any number), a

@@ -93,6 +93,12 @@ void map_again(char *start, size_t pages)
 	expect_ok(madvise(start, pages * PAGE, MADV_NOHUGEPAGE));
 }
 
+void map_shift(char *from, char *to, size_t pages)
+{
+	ck_assert_ptr_eq(mremap(from, pages * PAGE, pages * PAGE,
+				MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+}
+
 /* identity 32 | 1 | sequence 22 | position 9: never zero */
 static uint64_t word(uint32_t id, uint32_t seq, size_t i)
 {

@@ -140,6 +140,11 @@ START_TEST(keep_unregistered)
 }
 END_TEST
 
+static int exits(void *arg)
+{
+	return 0;
+}
+
 /*
  * In 5.10 the marks of a registration stay in the entries when it ends.  They protect
  * nobody: a write goes through, and no move takes one along, with KEEP_WP or without.
@@ -147,10 +152,9 @@ END_TEST
 START_TEST(left_behind)
 {
 	enum { N = 20 };
-	int fd = dev_open_all(), uffd = wp_open(0), status;
+	int fd = dev_open_all(), uffd = wp_open(0);
 	char *src = map_protected(uffd, N);
 	char *dst = map_registered(uffd, N, MODE_WP);
-	pid_t pid;
 
 	uffd_unregister(uffd, src, N * PAGE);
 	range_fill(src, N / 2, 1, 2);
@@ -159,14 +163,17 @@ START_TEST(left_behind)
 		    UREMAP_MOVE_UNSHARE | (_i ? KEEP : 0));
 	check_wp_bits(dst, N, false);
 	/* a fork takes the write bit away: now a mark would be seen */
-	pid = expect_ok(fork());
-	if (!pid)
-		_exit(0);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	child_run(exits, NULL);
 	expect_no_trap(uffd, dst, 1, 2);
 	expect_no_trap(uffd, dst + (N - 1) * PAGE, N, 1);
 }
 END_TEST
+
+static int waits(void *arg)
+{
+	pause();
+	return 0;
+}
 
 /* Nor do they keep a page from being unshared, though a child has it, too. */
 START_TEST(left_behind_shared)
@@ -177,11 +184,7 @@ START_TEST(left_behind_shared)
 	pid_t pid;
 
 	uffd_unregister(uffd, src, 2 * PAGE);
-	pid = expect_ok(fork());
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
+	pid = child_start(waits, NULL);
 	r = try_move(fd, dst, src, 2 * PAGE, UREMAP_MOVE_UNSHARE);
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
