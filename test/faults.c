@@ -148,7 +148,7 @@ static void ping_pong(int nr_handlers, int nr_touchers, int nr_movers)
 	pthread_t handler[4], toucher[8], mover[4];
 	int i;
 
-	world_init(&w, 6000 / nr_touchers);
+	world_init(&w, repeats(6000) / nr_touchers);
 	for (i = 0; i < nr_handlers; i++)
 		handler[i] = thread_start(handles, &w);
 	for (i = 0; i < nr_movers; i++)
@@ -164,7 +164,7 @@ static void ping_pong(int nr_handlers, int nr_touchers, int nr_movers)
 		thread_join(mover[i]);
 	ck_assert(w.moved[0] && w.moved[1]);
 	test_note("%lu and %lu pages fetched", w.moved[0], w.moved[1]);
-	world_check(&w, 6000 / nr_touchers * nr_touchers);
+	world_check(&w, repeats(6000) / nr_touchers * nr_touchers);
 }
 
 START_TEST(one_handler)
@@ -257,7 +257,7 @@ static void *owns(void *arg)
 
 START_TEST(watched)
 {
-	struct slots s = { .fd = dev_open_all(), .rounds = 40 };
+	struct slots s = { .fd = dev_open_all(), .rounds = repeats(40) };
 	struct owner owner[3];
 	pthread_t mover[3], watcher[3];
 	int i;
@@ -316,7 +316,7 @@ START_TEST(no_late_store)
 	*s.src = 0;
 	uffd_register(uffd, src, PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	t = thread_start(stores, &s);
-	for (i = 0; i < 3000; i++) {
+	for (i = 0; i < repeats(3000); i++) {
 		if (i % 8 == 0)
 			usleep(300);
 		done = s.done;

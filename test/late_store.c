@@ -117,7 +117,7 @@ static void race_run(void (*move)(struct race *r), enum kind kind)
 	race_open(&r, kind);
 	t[0] = thread_start(stores, &r);
 	t[1] = thread_start(watches, &r);
-	for (i = 0; i < ROUNDS; i++) {
+	for (i = 0; i < repeats(ROUNDS); i++) {
 		r.page = i % 4 ? rnd_below(r.pages) : r.pages - 1;
 		race_round(&r, move);
 	}

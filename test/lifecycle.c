@@ -277,7 +277,7 @@ START_TEST(open_close)
 	char *a = map_filled(20, 1, 1), *b = map_anon(20), *t;
 	int i, fd;
 
-	for (i = 0; i < 4000; i++) {
+	for (i = 0; i < repeats(4000); i++) {
 		fd = dev_open();
 		if (i % 3)
 			dev_register(fd, NULL, dev_info(fd).va_end, RIGHTS_BOTH);
@@ -403,12 +403,11 @@ END_TEST
 /* Ranges that were never taken away are given back at close. */
 START_TEST(many_ranges_closed)
 {
-	__u64 i;
-	int fd, round;
+	int fd, round, i;
 
 	for (round = 0; round < 3; round++) {
 		fd = dev_open();
-		for (i = 0; i < 30000; i++)
+		for (i = 0; i < repeats(30000); i++)
 			ck_assert_int_eq(try_register(fd, (2 * i + 1) * PAGE,
 						      PAGE, RIGHTS_BOTH), 0);
 		close(fd);

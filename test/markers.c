@@ -50,11 +50,7 @@ static void guard(char *start, size_t pages)
 /* Pages proper: pagemap shows a marker as if it were swapped out. */
 static size_t count_present(const char *start, size_t pages)
 {
-	size_t i, n = 0;
-
-	for (i = 0; i < pages; i++)
-		n += !!(pagemap(start + i * PAGE) & PM_PRESENT);
-	return n;
+	return count_pages(start, pages, PM_PRESENT);
 }
 
 /* Reading what the page holds: false if there is nothing to read. */

@@ -334,9 +334,10 @@ END_TEST
 
 /* ---- thousands ---------------------------------------------------------- */
 
-enum { THREADS = 3000 };
+enum { THREADS = 3000 };		/* at most */
 
 static struct monitor crowd;
+static size_t crowd_size;
 static unsigned long crowd_done;
 
 static void *waits(void *arg)
@@ -354,11 +355,11 @@ static void *brings_runs(void *arg)
 	size_t first, len;
 	struct move_result r;
 
-	while (crowd_done < THREADS) {
-		first = rnd_below(THREADS);
+	while (crowd_done < crowd_size) {
+		first = rnd_below(crowd_size);
 		len = 1 + rnd_below(40);
-		if (len > THREADS - first)
-			len = THREADS - first;
+		if (len > crowd_size - first)
+			len = crowd_size - first;
 		r = try_move(crowd.fd, crowd.dst + first * PAGE,
 			     crowd.src + first * PAGE, len * PAGE,
 			     UREMAP_MOVE_ALLOW_SRC_HOLES);
@@ -382,26 +383,27 @@ START_TEST(thousands)
 	size_t n;
 	int i;
 
-	monitor_open(&crowd, THREADS, uffd_open(0),
+	crowd_size = repeats(THREADS);
+	monitor_open(&crowd, crowd_size, uffd_open(0),
 		     UFFDIO_REGISTER_MODE_MISSING);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
-	for (n = 0; n < THREADS; n++) {
+	for (n = 0; n < crowd_size; n++) {
 		ck_assert_int_eq(pthread_create(&thread[n], &attr, waits,
 						(void *)n), 0);
-		if (n != THREADS / 3)
+		if (n != crowd_size / 3)
 			continue;
-		while (uffd_waiters(crowd.uffd) < THREADS / 3)
+		while (uffd_waiters(crowd.uffd) < (int)crowd_size / 3)
 			usleep(1000);
 		for (i = 0; i < 2; i++)
 			server[i] = thread_start(serves, &crowd);
 		runs = thread_start(brings_runs, NULL);
 	}
-	for (n = 0; n < THREADS; n++)
+	for (n = 0; n < crowd_size; n++)
 		thread_join(thread[n]);
 	thread_join(runs);
 	monitor_end(&crowd, server, 2);
-	test_note("%d threads, %lu faults served", THREADS, crowd.missing);
+	test_note("%zu threads, %lu faults served", crowd_size, crowd.missing);
 }
 END_TEST
 

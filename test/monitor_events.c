@@ -248,14 +248,14 @@ START_TEST(follows)
 	world_open(&w, UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
 		   UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP);
 	t = thread_start(monitors, &w);
-	for (round = 0; round < ROUNDS; round++)
+	for (round = 0; round < repeats(ROUNDS); round++)
 		round_of(&w);
 	checks_all(&w);
 	w.stop = true;
 	thread_join(t);
 	ck_assert_ptr_eq(w.monitor.base, w.worker.base);
 	ck_assert_mem_eq(w.monitor.seq, w.worker.seq, sizeof(w.worker.seq));
-	ck_assert_uint_ge(w.events, ROUNDS);
+	ck_assert_uint_ge(w.events, repeats(ROUNDS));
 	ck_assert(w.faults && w.ahead && w.changing);
 	test_note("%lu events, %lu faults, %lu pages ahead, %lu times changing",
 		  w.events, w.faults, w.ahead, w.changing);

@@ -235,7 +235,7 @@ struct tries {
 	char *src, *dst;
 	size_t len;
 	bool stop;
-	unsigned long count;
+	int count;
 };
 
 static void *tries_to_move(void *arg)
@@ -260,6 +260,7 @@ static void *tries_to_move(void *arg)
 START_TEST(thp_never_gone)
 {
 	int fd = dev_open_all(), uffd = wp_open(0), round;
+	int least = repeats(500);
 	struct tries t = { fd, map_thp(1, ID, 1), map_thp_dst(1), PMD };
 	char *dst = map_thp_dst(1);
 	struct move_result r;
@@ -270,7 +271,7 @@ START_TEST(thp_never_gone)
 	uring_pin(&u, t.src + 100 * PAGE, PAGE);
 	uffd_register(uffd, t.src, PMD, UFFDIO_REGISTER_MODE_WP);
 	thread = thread_start(tries_to_move, &t);
-	for (round = 0; round < 500 || t.count < 500; round++) {
+	for (round = 0; round < least || t.count < least; round++) {
 		r = try_move(fd, dst, t.src, PMD, UREMAP_MOVE_ALLOW_SRC_HOLES);
 		expect_result(r, REFUSED(EBUSY, PINNED), .stop = ADDR(t.src));
 		uffd_wp(uffd, t.src, PMD, true);
@@ -291,6 +292,7 @@ END_TEST
 START_TEST(page_never_gone)
 {
 	int fd = dev_open_all(), round;
+	int least = repeats(3000);
 	struct tries t = { fd, map_filled(1, ID, 1), map_filled(2, 1, 1), PAGE };
 	struct move_result r;
 	struct uring u;
@@ -301,7 +303,7 @@ START_TEST(page_never_gone)
 	uring_open(&u);
 	uring_pin(&u, t.src, PAGE);
 	thread = thread_start(tries_to_move, &t);
-	for (round = 0; round < 3000 || t.count < 3000; round++) {
+	for (round = 0; round < least || t.count < least; round++) {
 		/* where there is no page table yet */
 		fresh = map_anon_aligned(512, PMD, 0);
 		r = try_move(fd, fresh, t.src, PAGE, UREMAP_MOVE_ALLOW_SRC_HOLES);

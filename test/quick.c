@@ -250,7 +250,7 @@ static int moves_in_vain(void *arg)
 	s.fd = dev_open_all();
 	expect_ok(mlock2(s.dst, 4 * PAGE, MLOCK_ONFAULT));
 	range_fill(s.src, 4, 1, 1);	/* its own by that */
-	for (i = 0; i < TURNS; i++) {
+	for (i = 0; i < repeats(TURNS); i++) {
 		expect_ok(sem_wait(&turns->go));
 		expect_no_move(s.fd, s.dst + PAGE, s.src + PAGE, PAGE, 0, EINVAL,
 			       VMA_LOCKED, ADDR(s.dst + PAGE));
@@ -280,7 +280,7 @@ START_TEST(two_processes)
 	for (i = 0; i < AHEAD; i++)
 		expect_ok(mprotect(s.src + 3 * PAGE, PAGE,
 				   i & 1 ? PROT_READ | PROT_WRITE : PROT_READ));
-	for (i = 0; i < TURNS; i++) {
+	for (i = 0; i < repeats(TURNS); i++) {
 		page_fill(s.src, 1, i);
 		expect_move(s.fd, s.dst, s.src, PAGE, 0);
 		page_check(s.dst, 1, i);
@@ -362,7 +362,7 @@ START_TEST(lists)
 
 	arena_map(&a[0], _i);
 	arena_map(&a[1], _i);
-	for (round = 0; round < 60; round++) {
+	for (round = 0; round < repeats(60); round++) {
 		struct uremap_movev v = {
 			.segs = ADDR(segs), .nr = LIST, .seg_size = sizeof(*segs),
 			.flags = UREMAP_MOVEV_CONTINUE,

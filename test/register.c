@@ -334,7 +334,7 @@ START_TEST(unregister_during_moves)
 	u.src = map_filled(UNREG_PAGES, 1, 1);
 	u.dst = map_anon(UNREG_PAGES);
 	t = thread_start(moves_for_ever, &u);
-	for (i = 0; i < 1500; i++) {
+	for (i = 0; i < repeats(1500); i++) {
 		dev_register(u.fd, u.src, UNREG_PAGES * PAGE, BOTH);
 		dev_register(u.fd, u.dst, UNREG_PAGES * PAGE, BOTH);
 		if (i % 16 == 0)

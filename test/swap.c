@@ -292,14 +292,13 @@ END_TEST
 /* There and back, swapped out at both ends, many times. */
 START_TEST(back_and_forth)
 {
-	enum { ROUNDS = 25 };
 	int fd = dev_open_all(), round;
 	char *a, *b = map_anon(N), *t;
 	size_t at;
 
 	swap_use(_i);
 	a = map_filled(N, ID, 1);
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < repeats(25); round++) {
 		at = rnd_below(N);
 		swap_out(a + at * PAGE, N - at);
 		expect_move(fd, b, a, N * PAGE, 0);

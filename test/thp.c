@@ -78,7 +78,7 @@ END_TEST
 /* Back and forth: no page table, no memory, no huge page is lost. */
 START_TEST(back_and_forth)
 {
-	enum { N = 3, ROUNDS = 200 };
+	enum { N = 3 };
 	int fd = dev_open_all(), r;
 	char *a = map_thp(N, 1, 1), *b = map_thp_dst(N), *t;
 	long rss, pte;
@@ -87,7 +87,7 @@ START_TEST(back_and_forth)
 	expect_move(fd, a, b, N * PMD, 0);
 	rss = status_kb(0, "RssAnon");
 	pte = status_kb(0, "VmPTE");
-	for (r = 0; r < ROUNDS; r++) {
+	for (r = 0; r < repeats(200); r++) {
 		expect_move(fd, b, a, N * PMD, 0);
 		t = a, a = b, b = t;
 	}

@@ -109,11 +109,14 @@ static void scene_init(struct scene *s)
 /* Each page is at exactly one of both places, and right. */
 static void scene_check(struct scene *s)
 {
+	uint64_t entry[2][N];
 	int i, at;
 
+	for (at = 0; at < 2; at++)
+		pagemap_read(s->area[at], N, entry[at]);
 	for (i = 0; i < N; i++) {
-		at = page_populated(s->area[1] + i * PAGE);
-		ck_assert_msg(at != page_populated(s->area[0] + i * PAGE),
+		at = !!(entry[1][i] & PM_POPULATED);
+		ck_assert_msg(at != !!(entry[0][i] & PM_POPULATED),
 			      "page %d is at both places, or none", i);
 		page_check(s->area[at] + i * PAGE, 1 + i, 1);
 	}
@@ -175,7 +178,7 @@ START_TEST(mprotect_meanwhile)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves_protected, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS * 8; round++) {
+	for (round = 0; round < repeats(ROUNDS * 8); round++) {
 		from = rnd_below(N);
 		len = 1 + rnd_below(N - from);
 		expect_ok(mprotect(s.area[rnd() & 1] + from * PAGE, len * PAGE,
@@ -202,7 +205,7 @@ START_TEST(mremap_meanwhile)
 		t[i] = thread_start(moves, &s);
 	scene_await(&s, 2000);
 	away = map_nothing(N);
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < repeats(ROUNDS); round++) {
 		map_shift(home, away, N);
 		map_shift(away, home, N);
 		if (round % 8 == 0)
@@ -237,7 +240,7 @@ START_TEST(mremap_beside)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves_few, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS * 10; round++) {
+	for (round = 0; round < repeats(ROUNDS * 10); round++) {
 		map_shift(here, there, AREA);
 		map_shift(there, here, AREA);
 	}
@@ -261,7 +264,7 @@ START_TEST(munmap_meanwhile)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < repeats(ROUNDS); round++) {
 		from = rnd_below(N);
 		len = 1 + rnd_below(N - from < 3 ? N - from : 3);
 		p = s.area[rnd() & 1] + from * PAGE;
@@ -309,7 +312,7 @@ START_TEST(dontneed_meanwhile)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < ROUNDS / 3; round++) {
+	for (round = 0; round < repeats(ROUNDS / 3); round++) {
 		area = s.area[rnd() & 1];
 		expect_ok(madvise(area, N * PAGE, MADV_DONTNEED));
 		for (i = rnd_below(40); i < N; i += 1 + rnd_below(40)) {
@@ -368,7 +371,7 @@ START_TEST(fork_meanwhile)
 	scene_init(&s);
 	t = thread_start(moves_and_writes, &s);
 	scene_await(&s, 100);
-	for (round = 0; round < 60; round++)
+	for (round = 0; round < repeats(60); round++)
 		child_run(checks, &s);
 	scene_end(&s, &t, 1);
 	scene_check(&s);
@@ -403,7 +406,7 @@ START_TEST(fork_storm)
 	for (i = 0; i < 2; i++)
 		t[i] = thread_start(moves_shared, &s);
 	scene_await(&s, 2000);
-	for (round = 0; round < 200; round++) {
+	for (round = 0; round < repeats(200); round++) {
 		child_run(exits, NULL);
 		/*
 		 * Nobody shares it any more: a write makes it movable again.
@@ -441,7 +444,7 @@ static void *moves_all(void *arg)
 	int round;
 	char *t;
 
-	for (round = 0; round < 600; round++) {
+	for (round = 0; round < repeats(600); round++) {
 		expect_move(s->fd, s->area[1], s->area[0], N * PAGE, 0);
 		t = s->area[0];
 		s->area[0] = s->area[1];

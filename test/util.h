@@ -292,12 +292,15 @@ bool page_read(const void *page, uint32_t *id, uint32_t *seq);
 #define PM_SWAP		(1ULL << 62)
 #define PM_PRESENT	(1ULL << 63)
 #define PM_PFN		((1ULL << 55) - 1)
+#define PM_POPULATED	(PM_PRESENT | PM_SWAP)
 
 uint64_t pagemap(const void *addr);
 void pagemap_read(const void *start, size_t pages, uint64_t *out);
 /* True if something is there: present or swapped out. */
 bool page_populated(const void *addr);
 size_t count_populated(const void *start, size_t pages);
+/* How many pages have one of @bits (PM_). */
+size_t count_pages(const void *start, size_t pages, uint64_t bits);
 
 /* Bits of /proc/kpageflags */
 #define KPF_LOCKED	(1ULL << 0)
@@ -346,6 +349,11 @@ bool kernel_at_least(int major, int minor);
 bool kernel_has_pae(void);
 /* A debug build of test/qemu, which warns of what stock kernels let pass */
 bool kernel_is_debug(void);
+/*
+ * How often to do what is done @n times on a stock kernel: a quarter of that where
+ * the kernel checks each step, and so takes ten times as long for it.
+ */
+int repeats(int n);
 bool thp_available(void);
 /* 64 -> /sys/kernel/mm/transparent_hugepage/hugepages-64kB exists */
 bool mthp_available(int kb);

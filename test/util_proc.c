@@ -9,17 +9,37 @@
 
 #define THP_DIR		"/sys/kernel/mm/transparent_hugepage"
 
+/*
+ * A file of /proc that is read for every page.  It stays open: to open it costs a
+ * kernel that checks itself more than all else the tests do.
+ */
+struct page_file {
+	const char *path;
+	int fd;
+	pid_t owner;		/* a child has pages of its own */
+};
+
+static int page_file_open(struct page_file *f)
+{
+	if (__atomic_load_n(&f->owner, __ATOMIC_ACQUIRE) != getpid()) {
+		f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
+		if (f->fd >= 0)
+			__atomic_store_n(&f->owner, getpid(), __ATOMIC_RELEASE);
+	}
+	return f->fd;
+}
+
 void pagemap_read(const void *start, size_t pages, uint64_t *out)
 {
+	static struct page_file file = { "/proc/self/pagemap" };
 	size_t len = pages * sizeof(*out);
 	off_t off = (uintptr_t)start / PAGE * sizeof(*out);
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int fd = page_file_open(&file);
 
 	if (fd < 0)
 		ck_abort_msg("pagemap: %s", strerror(errno));
 	if (pread(fd, out, len, off) != (ssize_t)len)
 		ck_abort_msg("pagemap of %p: %s", start, strerror(errno));
-	close(fd);
 }
 
 uint64_t pagemap(const void *addr)
@@ -32,10 +52,10 @@ uint64_t pagemap(const void *addr)
 
 bool page_populated(const void *addr)
 {
-	return pagemap(addr) & (PM_PRESENT | PM_SWAP);
+	return pagemap(addr) & PM_POPULATED;
 }
 
-size_t count_populated(const void *start, size_t pages)
+size_t count_pages(const void *start, size_t pages, uint64_t bits)
 {
 	uint64_t entries[512];
 	size_t i, n, count = 0;
@@ -44,9 +64,14 @@ size_t count_populated(const void *start, size_t pages)
 		n = pages < ARRAY_SIZE(entries) ? pages : ARRAY_SIZE(entries);
 		pagemap_read(start, n, entries);
 		for (i = 0; i < n; i++)
-			count += !!(entries[i] & (PM_PRESENT | PM_SWAP));
+			count += !!(entries[i] & bits);
 	}
 	return count;
+}
+
+size_t count_populated(const void *start, size_t pages)
+{
+	return count_pages(start, pages, PM_POPULATED);
 }
 
 uint64_t page_pfn(const void *addr)
@@ -59,27 +84,30 @@ uint64_t page_pfn(const void *addr)
 	return entry & PM_PFN;
 }
 
-static uint64_t kpage_read(const char *path, uint64_t pfn)
+static uint64_t kpage_read(struct page_file *file, uint64_t pfn)
 {
+	int fd = page_file_open(file);
 	uint64_t value;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	skip_if(fd < 0, "%s: %s", path, strerror(errno));
+	skip_if(fd < 0, "%s: %s", file->path, strerror(errno));
 	if (pread(fd, &value, sizeof(value), pfn * sizeof(value)) !=
 	    sizeof(value))
-		ck_abort_msg("%s: %s", path, strerror(errno));
-	close(fd);
+		ck_abort_msg("%s: %s", file->path, strerror(errno));
 	return value;
 }
 
 uint64_t kpageflags(const void *addr)
 {
-	return kpage_read("/proc/kpageflags", page_pfn(addr));
+	static struct page_file file = { "/proc/kpageflags" };
+
+	return kpage_read(&file, page_pfn(addr));
 }
 
 uint64_t kpagecount(const void *addr)
 {
-	return kpage_read("/proc/kpagecount", page_pfn(addr));
+	static struct page_file file = { "/proc/kpagecount" };
+
+	return kpage_read(&file, page_pfn(addr));
 }
 
 /* "Key:   value kB" or "key value"; -1 without such a line */
@@ -224,6 +252,11 @@ bool kernel_is_debug(void)
 
 	/* CONFIG_LOCALVERSION of test/qemu/debug.config */
 	return !uname(&u) && strstr(u.release, "-uremapdbg");
+}
+
+int repeats(int n)
+{
+	return kernel_is_debug() ? (n + 3) / 4 : n;
 }
 
 bool thp_available(void)

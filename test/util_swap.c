@@ -14,11 +14,7 @@
 
 size_t count_swapped(const void *start, size_t pages)
 {
-	size_t i, n = 0;
-
-	for (i = 0; i < pages; i++)
-		n += !!(pagemap((const char *)start + i * PAGE) & PM_SWAP);
-	return n;
+	return count_pages(start, pages, PM_SWAP);
 }
 
 static bool run(const char *script)
@@ -82,10 +78,10 @@ static const char *prepare_file(void)
 	skip_if(!run("modprobe loop 2>/dev/null && modprobe ext4 2>/dev/null"),
 		"no loop or ext4 module");
 	ck_assert(run("d=" FILE_DIR "; set -e; exec >/dev/null 2>&1; mkdir $d;"
-		      "dd if=/dev/zero of=$d.img bs=1M count=64;"
+		      "truncate -s 32M $d.img;"
 		      "losetup /dev/loop0 $d.img; mke2fs -F /dev/loop0;"
 		      "mount -t ext4 /dev/loop0 $d;"
-		      "dd if=/dev/zero of=$d/swap bs=1M count=48;"
+		      "dd if=/dev/zero of=$d/swap bs=1M count=24;"
 		      "chmod 600 $d/swap; mkswap $d/swap"));
 	return path;
 }

@@ -99,12 +99,12 @@ void expect_missing(int uffd, char *page, uint32_t id, uint32_t seq)
 void check_wp_bits_at(const char *file, int line, const char *start,
 		      size_t pages, bool want)
 {
-	size_t i;
+	size_t n;
 
 	if (!kernel_at_least(5, 14))
 		return;
-	for (i = 0; i < pages; i++)
-		if (!!(pagemap(start + i * PAGE) & PM_UFFD_WP) != want)
-			ck_abort_msg("%s:%d: page %zu of %zu is %swrite-protected",
-				     file, line, i, pages, want ? "not " : "");
+	n = count_pages(start, pages, PM_UFFD_WP);
+	if (n != (want ? pages : 0))
+		ck_abort_msg("%s:%d: %zu of %zu pages are write-protected",
+			     file, line, n, pages);
 }

@@ -393,7 +393,7 @@ static void *moves_through(void *arg)
 	};
 	int turn, i;
 
-	for (turn = 0; turn < TURNS; turn++) {
+	for (turn = 0; turn < repeats(TURNS); turn++) {
 		for (i = 0; i < TABLES; i++) {
 			int table = m->nr ? TABLES - 1 - i : i;
 			char *there = m->area + table * PMD + m->nr * PAGE;

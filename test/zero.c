@@ -148,12 +148,12 @@ END_TEST
 /* The frame is shared by all; its counts must not have been touched. */
 START_TEST(many_times)
 {
-	enum { N = 512, ROUNDS = 300 };
+	enum { N = 512 };
 	int fd = dev_open_all(), r;
 	char *a = map_zero(N), *b = map_anon(N), *t;
 	uint64_t pfn = page_pfn(a);
 
-	for (r = 0; r < ROUNDS; r++) {
+	for (r = 0; r < repeats(300); r++) {
 		expect_move(fd, b, a, N * PAGE, 0);
 		t = a, a = b, b = t;
 	}
