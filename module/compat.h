@@ -224,17 +224,6 @@ static inline bool uremap_vma_lock(struct vm_area_struct *vma)
 #define UREMAP_RMAP_ANON_VMA_HOLD
 #endif
 
-/* 6.2 "mm/uffd: always wr-protect pte in pte|pmd_mkuffd_wp()" */
-static inline pte_t uremap_pte_mkuffd_wp(pte_t pte)
-{
-	return pte_mkuffd_wp(pte_wrprotect(pte));
-}
-
-static inline pmd_t uremap_pmd_mkuffd_wp(pmd_t pmd)
-{
-	return pmd_mkuffd_wp(pmd_wrprotect(pmd));
-}
-
 /*
  * 6.6 "mm: Rename arch pte_mkwrite()'s to pte_mkwrite_novma()": the plain name
  * takes the VMA, for shadow stacks, which are never moved.

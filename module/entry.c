@@ -107,6 +107,11 @@ static pte_t uremap_swap_entry(struct uremap_batch *b, struct uremap_run *r,
  * may have been at it, with the folio still waiting to be marked, and what was
  * moved must not vanish.  The dirty bit of a zero page is not made up: it
  * counts a page that KSM merged into it.
+ *
+ * The protection of a private mapping has no write bit, and a protected page gets
+ * none: before 6.2 marking it would leave one.  First writable, then dirty: the other
+ * way round x86 notes the dirty bit in a place that is meant for entries that are not
+ * writable (6.6, _PAGE_SAVED_DIRTY).
  */
 static pte_t uremap_present_entry(struct uremap_batch *b,
 				  struct uremap_run *r, unsigned int i,
@@ -121,13 +126,13 @@ static pte_t uremap_present_entry(struct uremap_batch *b,
 		new = pte_mkspecial(new);
 	else if (!dirty)
 		dirty = !folio_test_swapcache(uremap_pte_folio(pte));
+	if (!wp && !pte_special(pte))
+		new = pte_mkwrite_novma(new);
 	if (dirty)
 		new = pte_mkdirty(new);
 	if (pgtable_supports_soft_dirty())
 		new = pte_mksoft_dirty(new);
-	if (wp)
-		return uremap_pte_mkuffd_wp(new);
-	return pte_special(pte) ? new : pte_mkwrite_novma(new);
+	return wp ? pte_mkuffd_wp(new) : new;
 }
 
 /**
@@ -174,8 +179,6 @@ pmd_t uremap_dst_pmd(const struct uremap_huge *h, pmd_t pmd)
 	if (zero)
 		new = uremap_pmd_mkhugezero(new);
 	else
-		new = pmd_mkdirty(new);
-	if (wp)
-		return uremap_pmd_mkuffd_wp(new);
-	return zero ? new : pmd_mkwrite_novma(new);
+		new = pmd_mkdirty(wp ? new : pmd_mkwrite_novma(new));
+	return wp ? pmd_mkuffd_wp(new) : new;
 }
