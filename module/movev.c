@@ -146,6 +146,9 @@ static int uremap_movev_group(struct uremap_mv *mv, void __user *user,
 	err = uremap_wake(mv, wake);
 	uremap_uffd_put(mv);
 	werr = uremap_segs_write(mv->segs, mv->cur, user, size);
+	/* They may have lain in what was moved: none of them has results. */
+	if (werr)
+		mv->cur = 0;
 	return err ? err : werr;
 }
 
@@ -186,6 +189,8 @@ long uremap_ioctl_movev(struct uremap_ctx *ctx, struct uremap_movev *movev,
 	unsigned int done = 0;
 	int err;
 
+	movev->done = 0;
+	movev->move = 0;
 	err = uremap_movev_check(movev);
 	if (err)
 		return err;

@@ -122,7 +122,7 @@ int uremap_rmap_let_go(struct uremap_ctx *ctx)
 
 	if (!ctx->nr_holds)
 		return 0;
-	let_go = kmalloc(sizeof(*let_go), GFP_KERNEL | __GFP_NOFAIL);
+	let_go = kmalloc(sizeof(*let_go), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	let_go->nr = ctx->nr_holds;
 	for (i = 0; i < let_go->nr; i++)
 		let_go->anon_vma[i] = ctx->holds[i].anon_vma;

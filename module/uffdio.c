@@ -56,6 +56,10 @@ static long uremap_uffdio_run(struct uremap_mv *mv,
 	err = uremap_uffdio_check(mv, &req);
 	if (err)
 		return err;
+	/* Where nothing can be written nobody can be woken. */
+	if (!(req.mode & UREMAP_MOVE_DONTWAKE) &&
+	    clear_user(room, sizeof_field(struct uremap_uffd_move, room)))
+		return -EFAULT;
 
 	seg->dst = req.dst;
 	seg->src = req.src;

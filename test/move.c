@@ -292,6 +292,28 @@ START_TEST(overlap_page_by_page)
 }
 END_TEST
 
+/* UFFD_MOVE: who waits could not be woken where the module cannot write: nothing moves. */
+START_TEST(uffd_move_no_room)
+{
+	int fd = dev_open_all(), uffd = uffd_open(0);
+	char *src = map_filled(1, 1, 1), *dst = map_anon(1);
+	struct uremap_uffd_move *um = (void *)map_anon(1);
+	struct native_move m = { .dst = ADDR(dst), .src = ADDR(src), .len = PAGE };
+
+	uffd_register(uffd, dst, PAGE, UFFDIO_REGISTER_MODE_MISSING);
+	um->uffd = uffd;
+	um->arg = ADDR(&m);
+	expect_ok(mprotect(um, PAGE, PROT_READ));
+	expect_errno(EFAULT, ioctl(fd, UREMAP_IOC_UFFD_MOVE, um));
+	ck_assert(!page_populated(dst));
+	page_check(src, 1, 1);
+	/* without waking there is no need for it */
+	m.mode = UREMAP_MOVE_DONTWAKE;
+	expect_ok(ioctl(fd, UREMAP_IOC_UFFD_MOVE, um));
+	page_check(dst, 1, 1);
+}
+END_TEST
+
 /* A destination that never held anything, one that did, one between others. */
 START_TEST(destination_history)
 {
@@ -329,6 +351,7 @@ static const struct utest tests[] = {
 	UTEST(within_one_mapping),
 	UTEST(overlap),
 	UTEST_LOOP(overlap_page_by_page, 2),
+	UTEST(uffd_move_no_room),
 	UTEST(destination_history),
 };
 UTEST_MAIN("move", tests)

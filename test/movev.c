@@ -331,7 +331,10 @@ START_TEST(bad_calls)
 
 #define BAD(e, field, value) do {					\
 	v = good; v.field = (value);					\
+	v.done = 77, v.move = 78;					\
 	expect_errno(e, ioctl(fd, UREMAP_IOC_MOVEV, &v));		\
+	ck_assert_uint_eq(v.done, 0);					\
+	ck_assert_uint_eq(v.move, 0);					\
 	page_check(src, 1, 1);						\
 	ck_assert(!page_populated(dst));				\
 } while (0)
@@ -386,6 +389,28 @@ START_TEST(unreadable_later)
 	expect_errno(EFAULT, ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_uint_eq(v.done, first);
 	ck_assert_uint_eq(v.move, 0);
+}
+END_TEST
+
+/* The segments move away, and nobody brings their page back: no results, no word of any. */
+START_TEST(results_moved_away)
+{
+	int fd = dev_open_all(), uffd = uffd_open(UFFD_FEATURE_SIGBUS);
+	char *src = map_filled(2, 1, 1), *dst = map_anon(2);
+	struct uremap_segment *segs = (void *)(src + PAGE);
+	struct uremap_movev v = { .segs = ADDR(segs), .nr = 2,
+				  .seg_size = sizeof(*segs) };
+
+	uffd_register(uffd, src, 2 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
+	segs[0] = seg(dst, src, 1);
+	segs[1] = seg(dst + PAGE, src + PAGE, 1);
+	expect_errno(EAGAIN, ioctl(fd, UREMAP_IOC_MOVEV, &v));
+	ck_assert_uint_eq(v.done, 0);
+	ck_assert_uint_eq(v.move, 2 * PAGE);
+	page_check(dst, 1, 1);
+	ck_assert_uint_eq(count_populated(src, 2), 0);
+	segs = (void *)(dst + PAGE);
+	ck_assert_uint_eq(segs[0].dst, ADDR(dst));
 }
 END_TEST
 
@@ -445,6 +470,7 @@ static const struct utest tests[] = {
 	UTEST(mixed),
 	UTEST(bad_calls),
 	UTEST(unreadable_later),
+	UTEST(results_moved_away),
 	UTEST(most),
 };
 UTEST_MAIN("movev", tests)

@@ -258,7 +258,8 @@ struct uremap_segment {
  *
  *  - EINVAL: @nr, @seg_size, @mode or @flags
  *  - E2BIG:  @seg_size is larger than the module's and the rest not zero
- *  - EFAULT: the segments cannot be read and written
+ *  - EFAULT: the segments cannot be read and written; also afterwards, if they
+ *            lie in what has moved, and then none of their group counts as @done
  *
  * Segments are read in groups of 64.  If those of an earlier group have been
  * moved, the error is EAGAIN, and @done tells how far the call got.
@@ -292,6 +293,7 @@ struct uremap_movev {
  * Errors, besides those of UFFDIO_MOVE:
  *
  *  - EBADF:  @uffd is not an open userfaultfd
+ *  - EFAULT: @room cannot be written, and somebody may have to be woken
  */
 struct uremap_uffd_move {
 	__s32 uffd;
