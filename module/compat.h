@@ -136,9 +136,9 @@ static inline bool pmd_is_migration_entry(pmd_t pmd)
 #define VM_DROPPABLE		VM_NONE
 #endif
 
-/* 6.2 "mm: rename pmd_read_atomic()" */
+/* 6.2 "mm: rename pmd_read_atomic()", which might read more than once */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
-#define pmdp_get_lockless(pmdp)		pmd_read_atomic(pmdp)
+#define pmdp_get_lockless(pmdp)		READ_ONCE(*(pmdp))
 #endif
 
 /* 6.3 "mm/mmu_notifier: remove unused mmu_notifier_range_update_to_read_only" */

@@ -21,7 +21,7 @@
  * Bytes of a hole looked through in one step: what a move left behind has page
  * tables, all of which are read to find that out.
  */
-#define UREMAP_HOLE_SPAN	(8UL << 30)
+#define UREMAP_HOLE_SPAN	(1UL << 30)
 
 /* Steps between two mappings before they are let go of for a moment. */
 #define UREMAP_EASY_STEPS	16
@@ -406,6 +406,7 @@ static bool uremap_move_easy(struct uremap_mv *mv)
 		if (ret < 0) {
 			uremap_seg_end(mv);
 			if (uremap_gives_up(mv)) {
+				mv->easy = false;
 				mv->let_go = false;
 				return true;
 			}

@@ -97,14 +97,19 @@ static pte_t *uremap_pte_lock(struct mm_struct *mm, pmd_t *pmd,
 	}
 }
 
+static bool uremap_pte_passable(pte_t pte, bool markers)
+{
+	return pte_none(pte) || (markers && !uremap_dst_reason(pte));
+}
+
 /*
- * The first entry of a PTE table in [start, end) that is not empty.  Under the lock:
- * faults, reclaim, migration and other moves empty entries that they fill again
+ * The first entry of a PTE table in [start, end) that is not passable.  Under the
+ * lock: faults, reclaim, migration and other moves empty entries that they fill again
  * (C35).  If the table is not there any more it is @start, for another look.
  */
-static unsigned long uremap_pte_populated(struct mm_struct *mm, pmd_t *pmd,
-					  unsigned long start,
-					  unsigned long end)
+static unsigned long uremap_pte_first(struct mm_struct *mm, pmd_t *pmd,
+				      unsigned long start, unsigned long end,
+				      bool markers)
 {
 	spinlock_t *ptl;
 	pte_t *pte;
@@ -112,7 +117,7 @@ static unsigned long uremap_pte_populated(struct mm_struct *mm, pmd_t *pmd,
 	rcu_read_lock();
 	pte = uremap_pte_lock(mm, pmd, start, &ptl);
 	if (pte) {
-		while (start < end && pte_none(ptep_get(pte))) {
+		while (start < end && uremap_pte_passable(ptep_get(pte), markers)) {
 			start += PAGE_SIZE;
 			pte++;
 		}
@@ -122,21 +127,12 @@ static unsigned long uremap_pte_populated(struct mm_struct *mm, pmd_t *pmd,
 	return start;
 }
 
-/**
- * uremap_first_populated - skip what is empty, at the largest level
- * @mm:    the address space
- * @start: first address
- * @end:   first address past the range
- *
- * Whatever is not none counts, markers of userfaultfd and guard pages too.
- * The answer may be outdated at once: that there is something is good for finding
- * out where to look under the locks, that there is nothing was so at some time.
- *
- * Context: inside a VMA found under the mmap lock, or locked; may sleep.
- * Return: the first address in the range that has an entry, or @end.
+/*
+ * Skips what is empty at the largest level, and, if @markers, those that are no
+ * obstacle to a page that comes.
  */
-unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
-				     unsigned long end)
+static unsigned long uremap_first(struct mm_struct *mm, unsigned long start,
+				  unsigned long end, bool markers)
 {
 	unsigned long next;
 
@@ -157,12 +153,31 @@ unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
 				continue;
 			if (!uremap_pmd_is_table(pmdval))
 				return start;
-			found = uremap_pte_populated(mm, pmd, start, stop);
+			found = uremap_pte_first(mm, pmd, start, stop, markers);
 			if (found < stop)
 				return found;
 		}
 	}
 	return end;
+}
+
+/**
+ * uremap_first_populated - skip what is empty, at the largest level
+ * @mm:    the address space
+ * @start: first address
+ * @end:   first address past the range
+ *
+ * Whatever is not none counts, markers of userfaultfd and guard pages too.
+ * The answer may be outdated at once: that there is something is good for finding
+ * out where to look under the locks, that there is nothing was so at some time.
+ *
+ * Context: inside a VMA found under the mmap lock, or locked; may sleep.
+ * Return: the first address in the range that has an entry, or @end.
+ */
+unsigned long uremap_first_populated(struct mm_struct *mm, unsigned long start,
+				     unsigned long end)
+{
+	return uremap_first(mm, start, end, false);
 }
 
 /* What keeps the page at @addr from being a destination, NONE if nothing. */
@@ -177,12 +192,16 @@ static u32 uremap_obstacle(struct mm_struct *mm, unsigned long addr)
 	if (!pmd)
 		return why;
 	rcu_read_lock();
+again:
 	pte = uremap_pte_lock(mm, pmd, addr, &ptl);
 	if (pte) {
 		if (!pte_none(ptep_get(pte)))
 			why = uremap_dst_reason(ptep_get(pte));
 		spin_unlock(ptl);
 	} else if (!uremap_pmd_empty(mm, pmd)) {
+		/* An empty table may have gone (6.14), and another come. */
+		if (uremap_pmd_is_table(pmdp_get_lockless(pmd)))
+			goto again;
 		why = UREMAP_REASON_DST_BUSY;
 	}
 	rcu_read_unlock();
@@ -205,7 +224,7 @@ unsigned long uremap_first_obstacle(struct mm_struct *mm, unsigned long start,
 				    unsigned long end, u32 *why)
 {
 	for (; start < end; start += PAGE_SIZE) {
-		start = uremap_first_populated(mm, start, end);
+		start = uremap_first(mm, start, end, true);
 		if (start == end)
 			break;
 		*why = uremap_obstacle(mm, start);

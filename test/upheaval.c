@@ -545,6 +545,58 @@ START_TEST(unmapped_at_a_break)
 }
 END_TEST
 
+struct table {
+	char *start;
+	volatile bool stop;
+};
+
+static void *empties(void *arg)
+{
+	struct table *t = arg;
+
+	while (!t->stop)
+		expect_ok(madvise(t->start, PMD, MADV_DONTNEED));
+	return NULL;
+}
+
+static void *fills_the_end(void *arg)
+{
+	struct table *t = arg;
+
+	while (!t->stop)
+		*(volatile char *)(t->start + PMD - PAGE) = 1;
+	return NULL;
+}
+
+/*
+ * The page table of the destination goes when it is empty (6.14), and comes again for
+ * another page: what is passed over stays empty all the while, so nothing is in the
+ * way (C35).
+ */
+START_TEST(table_replaced)
+{
+	int fd = dev_open_all(), round;
+	char *src = map_anon_aligned(512, PMD, 0);
+	struct table table = { map_anon_aligned(512, PMD, 0) };
+	struct move_result r;
+	pthread_t t[2];
+
+	page_fill(src + PMD - PAGE, 1, 1);
+	t[0] = thread_start(empties, &table);
+	t[1] = thread_start(fills_the_end, &table);
+	for (round = 0; round < repeats(20000); round++) {
+		r = try_move(fd, table.start, src, PMD - PAGE,
+			     UREMAP_MOVE_ALLOW_SRC_HOLES);
+		if (r.ret)
+			ck_assert_int_eq(r.error, EAGAIN);
+	}
+	table.stop = true;
+	thread_join(t[0]);
+	thread_join(t[1]);
+	page_check(src + PMD - PAGE, 1, 1);
+}
+END_TEST
+
 static const struct utest tests[] = {
 	UTEST_SLOW(against_each_other, 900),
 	UTEST_SLOW(mprotect_meanwhile, 900),
@@ -556,5 +608,6 @@ static const struct utest tests[] = {
 	UTEST_SLOW(fork_storm, 900),
 	UTEST_SLOW(signals_meanwhile, 900),
 	UTEST_LOOP_SLOW(unmapped_at_a_break, 2, 900),
+	UTEST_SLOW(table_replaced, 900),
 };
 UTEST_MAIN("upheaval", tests)
