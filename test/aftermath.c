@@ -200,7 +200,7 @@ END_TEST
 START_TEST(compaction)
 {
 	enum { N = 3000 };
-	int fd = dev_open_all();
+	int fd = dev_open_all(), junk_pages = repeats(20000);
 	char *src = map_filled(N, 1, 1), *dst = map_anon(N);
 	uint64_t *before = calloc(N, sizeof(*before)), *after;
 	int i, changed = 0, round;
@@ -214,12 +214,12 @@ START_TEST(compaction)
 	pagemap_read(dst, N, before);
 	for (round = 0; round < 10 && !changed; round++) {
 		/* holes in memory, for compaction to have something to do */
-		char *junk = map_filled(20000, 0, 0);
+		char *junk = map_filled(junk_pages, 0, 0);
 
-		for (i = 0; i < 20000; i += 2)
+		for (i = 0; i < junk_pages; i += 2)
 			madvise(junk + i * PAGE, PAGE, MADV_DONTNEED);
 		file_write("/proc/sys/vm/compact_memory", "1");
-		munmap(junk, 20000 * PAGE);
+		munmap(junk, junk_pages * PAGE);
 		file_write("/proc/sys/vm/compact_memory", "1");
 		pagemap_read(dst, N, after);
 		for (i = 0; i < N; i++)
