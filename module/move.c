@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 
 #include "batch.h"
 #include "pair.h"
@@ -21,7 +22,7 @@
  * Bytes of a hole looked through in one step: what a move left behind has page
  * tables, all of which are read to find that out.
  */
-#define UREMAP_HOLE_SPAN	(1UL << 30)
+#define UREMAP_HOLE_SPAN	SZ_1G
 
 /* Steps between two mappings before they are let go of for a moment. */
 #define UREMAP_EASY_STEPS	16

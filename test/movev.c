@@ -331,7 +331,8 @@ START_TEST(bad_calls)
 
 #define BAD(e, field, value) do {					\
 	v = good; v.field = (value);					\
-	v.done = 77, v.move = 78;					\
+	v.done = 77;							\
+	v.move = 78;							\
 	expect_errno(e, ioctl(fd, UREMAP_IOC_MOVEV, &v));		\
 	ck_assert_uint_eq(v.done, 0);					\
 	ck_assert_uint_eq(v.move, 0);					\
