@@ -321,6 +321,7 @@ static void uremap_move_steps(struct uremap_mv *mv)
 {
 	int ret;
 
+	mv->easy = false;
 	mv->src_vma = NULL;
 	mv->held = UREMAP_HELD_NONE;
 	while (mv->cur < mv->nr_segs && !mv->let_go) {
@@ -407,14 +408,12 @@ static bool uremap_move_easy(struct uremap_mv *mv)
 		if (ret < 0) {
 			uremap_seg_end(mv);
 			if (uremap_gives_up(mv)) {
-				mv->easy = false;
 				mv->let_go = false;
 				return true;
 			}
 		}
 		cond_resched();
 	}
-	mv->easy = false;
 	return mv->cur == mv->nr_segs;
 }
 
