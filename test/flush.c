@@ -238,10 +238,7 @@ START_TEST(one_flush_of_list_seen)
 
 	range_fill(src, 10, 1, 1);
 	for (int i = 0; i < 4; i++)
-		segs[i] = (struct uremap_segment){
-			.dst = ADDR(dst + at[i] * PAGE),
-			.src = ADDR(src + at[i] * PAGE), .len = PAGE,
-		};
+		segs[i] = seg(dst + at[i] * PAGE, src + at[i] * PAGE, 1);
 	trace_set_up();
 	trace_restart();
 	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));

@@ -141,11 +141,9 @@ static void scattered(struct race *r)
 	};
 	int i;
 
-	for (i = 0; i < N; i++) {
-		segs[i].src = ADDR(r->src + (N - 1 - i) * PAGE);
-		segs[i].dst = ADDR(r->dst + (N - 1 - i) * PAGE);
-		segs[i].len = PAGE;
-	}
+	for (i = 0; i < N; i++)
+		segs[i] = seg(r->dst + (N - 1 - i) * PAGE,
+			      r->src + (N - 1 - i) * PAGE, 1);
 	expect_ok(ioctl(r->fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_uint_eq(v.move, N * PAGE);
 }

@@ -336,8 +336,7 @@ END_TEST
 
 enum { THREADS = 3000 };		/* at most */
 
-static struct monitor crowd;
-static size_t crowd_size;
+static struct monitor crowd;		/* a thread for each of its pages */
 static unsigned long crowd_done;
 
 static void *waits(void *arg)
@@ -355,11 +354,11 @@ static void *brings_runs(void *arg)
 	size_t first, len;
 	struct move_result r;
 
-	while (crowd_done < crowd_size) {
-		first = rnd_below(crowd_size);
+	while (crowd_done < crowd.pages) {
+		first = rnd_below(crowd.pages);
 		len = 1 + rnd_below(40);
-		if (len > crowd_size - first)
-			len = crowd_size - first;
+		if (len > crowd.pages - first)
+			len = crowd.pages - first;
 		r = try_move(crowd.fd, crowd.dst + first * PAGE,
 			     crowd.src + first * PAGE, len * PAGE,
 			     UREMAP_MOVE_ALLOW_SRC_HOLES);
@@ -383,27 +382,26 @@ START_TEST(thousands)
 	size_t n;
 	int i;
 
-	crowd_size = repeats(THREADS);
-	monitor_open(&crowd, crowd_size, uffd_open(0),
+	monitor_open(&crowd, repeats(THREADS), uffd_open(0),
 		     UFFDIO_REGISTER_MODE_MISSING);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
-	for (n = 0; n < crowd_size; n++) {
+	for (n = 0; n < crowd.pages; n++) {
 		ck_assert_int_eq(pthread_create(&thread[n], &attr, waits,
 						(void *)n), 0);
-		if (n != crowd_size / 3)
+		if (n != crowd.pages / 3)
 			continue;
-		while (uffd_waiters(crowd.uffd) < (int)crowd_size / 3)
+		while (uffd_waiters(crowd.uffd) < (int)crowd.pages / 3)
 			usleep(1000);
 		for (i = 0; i < 2; i++)
 			server[i] = thread_start(serves, &crowd);
 		runs = thread_start(brings_runs, NULL);
 	}
-	for (n = 0; n < crowd_size; n++)
+	for (n = 0; n < crowd.pages; n++)
 		thread_join(thread[n]);
 	thread_join(runs);
 	monitor_end(&crowd, server, 2);
-	test_note("%zu threads, %lu faults served", crowd_size, crowd.missing);
+	test_note("%zu threads, %lu faults served", crowd.pages, crowd.missing);
 }
 END_TEST
 

@@ -296,6 +296,8 @@ bool page_read(const void *page, uint32_t *id, uint32_t *seq);
 
 uint64_t pagemap(const void *addr);
 void pagemap_read(const void *start, size_t pages, uint64_t *out);
+/* The frame in an entry, 0 if nothing is present; skips if it may not be seen. */
+uint64_t pagemap_frame(uint64_t entry);
 /* True if something is there: present or swapped out. */
 bool page_populated(const void *addr);
 size_t count_populated(const void *start, size_t pages);

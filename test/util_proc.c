@@ -74,14 +74,21 @@ size_t count_populated(const void *start, size_t pages)
 	return count_pages(start, pages, PM_POPULATED);
 }
 
-uint64_t page_pfn(const void *addr)
+uint64_t pagemap_frame(uint64_t entry)
 {
-	uint64_t entry = pagemap(addr);
-
 	if (!(entry & PM_PRESENT))
-		ck_abort_msg("page %p is not present", addr);
+		return 0;
 	skip_if(!(entry & PM_PFN), "no privilege to see page frame numbers");
 	return entry & PM_PFN;
+}
+
+uint64_t page_pfn(const void *addr)
+{
+	uint64_t frame = pagemap_frame(pagemap(addr));
+
+	if (!frame)
+		ck_abort_msg("page %p is not present", addr);
+	return frame;
 }
 
 static uint64_t kpage_read(struct page_file *file, uint64_t pfn)
@@ -231,13 +238,22 @@ long file_read_long(const char *path)
 	return file_read(path, buf, sizeof(buf)) ? strtol(buf, NULL, 0) : -1;
 }
 
+/* Asked for once: it does not change, and loops ask for it in each round. */
+static const char *release(void)
+{
+	static struct utsname u;
+
+	if (!u.release[0])
+		expect_ok(uname(&u));
+	return u.release;
+}
+
 bool kernel_at_least(int major, int minor)
 {
-	struct utsname u;
 	int a = 0, b = 0;
 
-	if (uname(&u) || sscanf(u.release, "%d.%d", &a, &b) != 2)
-		ck_abort_msg("uname: %s", u.release);
+	if (sscanf(release(), "%d.%d", &a, &b) != 2)
+		ck_abort_msg("uname: %s", release());
 	return a > major || (a == major && b >= minor);
 }
 
@@ -248,10 +264,8 @@ bool kernel_has_pae(void)
 
 bool kernel_is_debug(void)
 {
-	struct utsname u;
-
 	/* CONFIG_LOCALVERSION of test/qemu/debug.config */
-	return !uname(&u) && strstr(u.release, "-uremapdbg");
+	return strstr(release(), "-uremapdbg");
 }
 
 int repeats(int n)

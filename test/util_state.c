@@ -135,12 +135,8 @@ void frames_read(const void *start, size_t pages, uint64_t *out)
 	size_t i;
 
 	pagemap_read(start, pages, out);
-	for (i = 0; i < pages; i++) {
-		out[i] = out[i] & PM_PRESENT ? out[i] & (PM_PRESENT | PM_PFN) : 0;
-		skip_if(out[i] == PM_PRESENT,
-			"no privilege to see page frame numbers");
-		out[i] &= PM_PFN;
-	}
+	for (i = 0; i < pages; i++)
+		out[i] = pagemap_frame(out[i]);
 }
 
 void check_frames_at(const char *file, int line, const void *start,

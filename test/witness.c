@@ -239,11 +239,8 @@ START_TEST(each_segment)
 	int fd = dev_open_all(), i;
 
 	have_notifier();
-	for (i = 0; i < SEGS; i++) {
-		segs[i].src = ADDR(src + i * STEP * PAGE);
-		segs[i].dst = ADDR(dst + i * PAGE);
-		segs[i].len = PAGE;
-	}
+	for (i = 0; i < SEGS; i++)
+		segs[i] = seg(dst + i * PAGE, src + i * STEP * PAGE, 1);
 	trace_set_up();
 	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_int_eq(v.move, SEGS * PAGE);
@@ -343,11 +340,9 @@ START_TEST(flush_of_segments)
 	int fd = dev_open_all(), i;
 
 	range_fill(src, RUN, 1, 1);
-	for (i = 0; i < RUN; i++) {
-		segs[i].src = ADDR(src + (RUN - 1 - i) * PAGE);
-		segs[i].dst = ADDR(dst + (RUN - 1 - i) * PAGE);
-		segs[i].len = PAGE;
-	}
+	for (i = 0; i < RUN; i++)
+		segs[i] = seg(dst + (RUN - 1 - i) * PAGE,
+			      src + (RUN - 1 - i) * PAGE, 1);
 	watch_flushes(dst, src, RUN);
 	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	ck_assert_int_eq(v.move, RUN * PAGE);
@@ -399,9 +394,8 @@ static void *moves_through(void *arg)
 			char *there = m->area + table * PMD + m->nr * PAGE;
 			char *own = m->own + table * PMD;
 
-			segs[i].src = ADDR(turn & 1 ? there : own);
-			segs[i].dst = ADDR(turn & 1 ? own : there);
-			segs[i].len = PAGE;
+			segs[i] = seg(turn & 1 ? own : there,
+				      turn & 1 ? there : own, 1);
 		}
 		expect_ok(ioctl(m->fd, UREMAP_IOC_MOVEV, &v));
 		ck_assert_uint_eq(v.move, TABLES * PAGE);
@@ -447,11 +441,8 @@ START_TEST(chain_over_holes)
 	int fd = dev_open_all(), i;
 
 	page_fill(pages, 1, 1);
-	for (i = 0; i < LINKS; i++) {
-		segs[i].src = ADDR(pages + i * PAGE);
-		segs[i].dst = ADDR(pages + (i + 1) * PAGE);
-		segs[i].len = PAGE;
-	}
+	for (i = 0; i < LINKS; i++)
+		segs[i] = seg(pages + (i + 1) * PAGE, pages + i * PAGE, 1);
 	expect_ok(ioctl(fd, UREMAP_IOC_MOVEV, &v));
 	for (i = 0; i < LINKS; i++)
 		ck_assert_uint_eq(segs[i].holes, 0);
